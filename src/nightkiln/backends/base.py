@@ -1,0 +1,41 @@
+"""The protocols every backend fulfils. One contract suite, `tests/contract`, holds them to it."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from nightkiln.core.answer import Reply
+from nightkiln.core.fault import Fault
+from nightkiln.core.job import JobSpec
+from nightkiln.core.request import Prompt, Request
+
+Encoder: TypeAlias = Callable[[Prompt], bytes]
+"""Turns a rendered row into a request body of the backend's dialect."""
+
+
+class PromptBackend(Protocol):
+    """Answers while you wait: an engine, an OpenAI-compatible endpoint.
+
+    Faults are returned, never raised; a raise means the backend itself is gone.
+    Many requests may be in flight at once, each in its own task. After a crash
+    of the caller nothing is remembered here: a request is simply asked again.
+    """
+
+    @property
+    def name(self) -> str:
+        """A short name for screens, parts and the ledger; never a secret."""
+        ...
+
+    def encoder(self, spec: JobSpec) -> Encoder:
+        """What makes this job's request bodies. Raises UsageError for what cannot be said."""
+        ...
+
+    async def answer(self, request: Request, *, deadline: float) -> Reply | Fault:
+        """The reply, or why there is none, no later than `deadline` (event loop time).
+
+        When cancelled, the request is given up and its connection closed.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and threads. Safe to call twice."""
+        ...

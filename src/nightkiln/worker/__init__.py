@@ -1,0 +1,1 @@
+"""lease -> run -> commit: what a worker does, wherever it runs."""

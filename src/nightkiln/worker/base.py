@@ -1,0 +1,40 @@
+"""What a worker needs from whoever hands out work.
+
+`service` implements this in process; an SDK client implements it over HTTP.
+Every call may be repeated: `lease` carries a request id, `commit` of the same
+epoch and sha256 is the same commit.
+"""
+
+from typing import Protocol
+
+from nightkiln.core.chunk import Lease, Sealed
+from nightkiln.core.ids import JobId, RunId
+from nightkiln.core.job import Job, Live
+
+
+class Leases(Protocol):
+    """The control plane as a worker sees it."""
+
+    async def job(self, job: JobId) -> Job:
+        """The job as it stands now, with what is wanted of it. Raises NotFound."""
+        ...
+
+    async def lease(self, job: JobId, *, run: RunId, want: int, request_id: str) -> list[Lease]:
+        """Up to `want` open chunks in row order, each under a new epoch."""
+        ...
+
+    async def raise_epoch(self, lease: Lease) -> Lease:
+        """The same chunk under the next epoch, after a journal broke. Raises Fenced."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give a chunk back unfinished; its journal stays. Fenced leases are ignored."""
+        ...
+
+    async def commit(self, lease: Lease, sealed: Sealed) -> None:
+        """Make a written part real. Raises Fenced when the epoch is not current."""
+        ...
+
+    async def report(self, job: JobId, live: Live) -> None:
+        """The runner's last word on a job, for watchers in other processes."""
+        ...
