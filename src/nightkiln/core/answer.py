@@ -17,7 +17,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: bytes | None = None  # the raw reply, kept for wire jobs
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One try at a row's request that has an end."""
 
     number: int  # 1 for the first try of a generation

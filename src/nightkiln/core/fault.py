@@ -39,7 +39,7 @@ FINAL: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.P
 PARKING: Final = frozenset({FaultClass.QUOTA, FaultClass.AUTH, FaultClass.ROUTE})
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One failure of one attempt.
 
     `code` is stable and short (`http_500`, `context_length_exceeded`);

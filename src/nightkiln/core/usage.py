@@ -8,7 +8,7 @@ import msgspec
 NANOS_PER_USD: Final = 1_000_000_000
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Tokens of one reply, as the backend counted them."""
 
     input_tokens: int = 0

@@ -1,0 +1,151 @@
+"""The home: one folder that holds everything, and the locks that guard it.
+
+    nightkiln.db               the store
+    lock                       exclusive: a server; shared: embedded processes
+    spool/                     inputs on their way in
+    jobs/<id>/run.lock         exclusive: the one process that works on the job
+    jobs/<id>/source           the spooled input, where it came through a pipe
+    jobs/<id>/input/           segment-00000.parquet …
+    jobs/<id>/journal/         <chunk>.<epoch>.log
+    jobs/<id>/parts/           <chunk>.<epoch>.parquet
+    jobs/<id>/results/g<n>/    part-00000.parquet …, manifest.json
+
+Locks are flock locks: they die with the process, whatever kills it.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from nightkiln.core.errors import HomeBusy, UsageError
+from nightkiln.core.ids import JobId
+from nightkiln.vault.durable import make_dir
+
+_MODE: Final = 0o600
+
+
+class Lock:
+    """A held flock. Let go by `release`, or by the death of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Let go. Safe to call twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def try_lock(path: Path, *, shared: bool = False) -> Lock | None:
+    """The lock on a file, or None when somebody else holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return Lock(descriptor)
+
+
+class JobFiles:
+    """The paths of one job."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lock = root / "run.lock"
+        self.source = root / "source"
+        self.input = root / "input"
+        self.journal = root / "journal"
+        self.parts = root / "parts"
+        self.results = root / "results"
+
+    def make(self) -> None:
+        """Create the folders, durably."""
+        for folder in (self.input, self.journal, self.parts, self.results):
+            make_dir(folder)
+
+    def segment(self, number: int) -> Path:
+        """The input segment of that number."""
+        return self.input / f"segment-{number:05d}.parquet"
+
+    def journal_of(self, chunk: int, epoch: int) -> Path:
+        """The journal one epoch of a chunk writes."""
+        return self.journal / f"{chunk:05d}.{epoch}.log"
+
+    def journals_of(self, chunk: int) -> list[tuple[int, Path]]:
+        """All journals of a chunk with their epochs, oldest epoch first."""
+        found = [
+            (int(path.name.split(".")[1]), path) for path in self.journal.glob(f"{chunk:05d}.*.log")
+        ]
+        return sorted(found)
+
+    def part(self, chunk: int, epoch: int) -> Path:
+        """The part that epoch of a chunk writes."""
+        return self.parts / f"{chunk:05d}.{epoch}.parquet"
+
+    def published(self, generation: int) -> Path:
+        """The public folder of a generation."""
+        return self.results / f"g{generation}"
+
+
+class Home:
+    """A home folder, opened. `hold` takes its lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "nightkiln.db"
+        self.spool = root / "spool"
+        self._lock: Lock | None = None
+
+    def hold(self, *, exclusive: bool = False) -> None:
+        """Create the folder where needed and lock it. Raises HomeBusy, UsageError."""
+        try:
+            make_dir(self.root)
+            make_dir(self.spool)
+            self.root.chmod(0o700)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise UsageError(
+                f"the home {self.root} cannot be used: {error.strerror}",
+                hint="name another one with --home or NIGHTKILN_HOME",
+            ) from error
+        self._lock = try_lock(self.root / "lock", shared=not exclusive)
+        if self._lock is None:
+            raise HomeBusy(
+                f"the home {self.root} is owned by a running server"
+                if not exclusive
+                else f"the home {self.root} is in use by other processes",
+                hint="talk to the server, or name another home with --home",
+            )
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def job(self, job: JobId) -> JobFiles:
+        """The paths of a job; creates nothing."""
+        return JobFiles(self.root / "jobs" / job)
+
+    def lock_job(self, job: JobId) -> Lock | None:
+        """The right to work on a job, or None while another process has it."""
+        files = self.job(job)
+        if not files.root.exists():
+            return None
+        return try_lock(files.lock)
+
+    def is_running(self, job: JobId) -> bool:
+        """True when some process holds the job's lock."""
+        path = self.job(job).lock
+        if not path.exists():
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False

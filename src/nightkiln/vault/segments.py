@@ -1,0 +1,179 @@
+"""Input segments: the rows of a job as Parquet, one row group per chunk.
+
+A segment appears whole and durable or not at all. Its metadata carries the
+place in the source after its last row, so an ingest that was killed goes on
+from its last segment. User columns are stored under `c:<name>`, custom ids
+under `id`; so no user column can ever collide with ours.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightkiln.core import crashpoints
+from nightkiln.core.chunk import Chunk
+from nightkiln.vault.durable import disk_errors, fsync_dir
+from nightkiln.vault.home import JobFiles
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+_ID: Final = "id"
+_PREFIX: Final = "c:"
+_NOTE: Final = "nightkiln"
+
+
+class SegmentNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment says about itself; `end` is the reader's place, opaque here."""
+
+    first_row: int
+    group_rows: tuple[int, ...]
+    end: msgspec.Raw
+
+
+class SegmentWriter:
+    """Writes segments one after the other; syncing runs behind, in a small pool."""
+
+    def __init__(self, files: JobFiles, *, next_segment: int, next_row: int) -> None:
+        self._files = files
+        self._number = next_segment
+        self._row = next_row
+        self._first = next_row
+        self._groups: list[int] = []
+        self._bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="segment-sync")
+        self._syncing: list[Future[None]] = []
+
+    def add(self, rows: pa.RecordBatch, ids: pa.Array | None, *, end: bytes) -> None:
+        """Append one chunk's rows; `end` is the JSON of the place after them."""
+        batch = _stored(rows, ids)
+        with disk_errors("writing an input segment"):
+            if self._writer is not None and batch.schema != self._writer.schema:
+                self._seal()
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(
+                    self._scratch(), batch.schema, compression="zstd", compression_level=1
+                )
+            self._writer.write_table(
+                pa.Table.from_batches([batch]), row_group_size=max(1, batch.num_rows)
+            )
+        self._row += batch.num_rows
+        self._groups.append(batch.num_rows)
+        self._bytes += batch.nbytes
+        self._end = end
+        if self._bytes >= SEGMENT_BYTES:
+            self._seal()
+
+    def finish(self) -> None:
+        """Seal the last segment and wait until all are durable. Raises DiskError."""
+        if self._writer is not None:
+            self._seal()
+        for waiting in self._syncing:
+            waiting.result()
+        self._pool.shutdown()
+
+    def abandon(self) -> None:
+        """Give up what is not sealed; sealed segments stay."""
+        if self._writer is not None:
+            self._writer.close()
+            self._scratch().unlink(missing_ok=True)
+        self._pool.shutdown()
+
+    def _scratch(self) -> Path:
+        return self._files.segment(self._number).with_suffix(".tmp")
+
+    def _seal(self) -> None:
+        assert self._writer is not None
+        note = SegmentNote(
+            first_row=self._first, group_rows=tuple(self._groups), end=msgspec.Raw(self._end)
+        )
+        with disk_errors("writing an input segment"):
+            self._writer.add_key_value_metadata({_NOTE: msgspec.json.encode(note).decode()})
+            self._writer.close()
+        scratch, final = self._scratch(), self._files.segment(self._number)
+        before = self._syncing[-1] if self._syncing else None
+        self._syncing.append(self._pool.submit(_publish, scratch, final, before))
+        self._writer, self._groups, self._bytes = None, [], 0
+        self._number += 1
+        self._first = self._row
+
+
+def _publish(scratch: Path, final: Path, before: "Future[None] | None") -> None:
+    """Make a closed segment durable; in order, so segments never have a gap."""
+    with disk_errors("writing an input segment"), scratch.open("rb+") as out:
+        os.fsync(out.fileno())
+    crashpoints.reach("segment.written")
+    if before is not None:
+        before.result()
+    with disk_errors("writing an input segment"):
+        scratch.replace(final)
+        fsync_dir(final.parent)
+    crashpoints.reach("segment.renamed")
+
+
+def _stored(rows: pa.RecordBatch, ids: pa.Array | None) -> pa.RecordBatch:
+    names = [_PREFIX + name for name in rows.schema.names]
+    arrays = list(rows.columns)
+    if ids is not None:
+        names.append(_ID)
+        arrays.append(ids)
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def notes(files: JobFiles) -> list[SegmentNote]:
+    """What the sealed segments say, in order, up to the first missing number."""
+    found: list[SegmentNote] = []
+    while (path := files.segment(len(found))).exists():
+        meta = pq.read_metadata(path).metadata or {}
+        found.append(msgspec.json.decode(meta[_NOTE.encode()], type=SegmentNote))
+    return found
+
+
+class ChunkInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk's rows as they came in."""
+
+    rows: pa.Table  # the user's columns under their own names
+    ids: pa.ChunkedArray | None
+
+
+class InputReader:
+    """Reads chunks back; keeps one segment open at a time."""
+
+    def __init__(self, files: JobFiles) -> None:
+        self._files = files
+        self._number = -1
+        self._open: pq.ParquetFile | None = None
+
+    def read(self, chunk: Chunk) -> ChunkInput:
+        """The rows of one chunk."""
+        if self._open is None or self._number != chunk.segment:
+            self.close()
+            self._open = pq.ParquetFile(self._files.segment(chunk.segment))
+            self._number = chunk.segment
+        table = self._open.read_row_group(chunk.row_group, use_threads=False)
+        ids = table.column(_ID) if _ID in table.column_names else None
+        mine = [name for name in table.column_names if name.startswith(_PREFIX)]
+        rows = table.select(mine).rename_columns([name[len(_PREFIX) :] for name in mine])
+        return ChunkInput(rows=rows, ids=ids)
+
+    def close(self) -> None:
+        """Close the open segment."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def stored_ids(files: JobFiles, segments: int) -> Iterator[pa.Array]:
+    """All custom ids in row order, a row group at a time."""
+    for number in range(segments):
+        with pq.ParquetFile(files.segment(number)) as segment:
+            if _ID not in segment.schema_arrow.names:
+                return
+            for group in range(segment.num_row_groups):
+                column = segment.read_row_group(group, columns=[_ID], use_threads=False)
+                yield from column.column(_ID).chunks
