@@ -30,6 +30,7 @@ OUTPUT_COLUMNS: Final = (
     "backend",
 )
 MAX_LINE_BYTES: Final = 32 * 1024 * 1024  # of one record; longer is an InputError
+BLOCK_BYTES: Final = 8 * 1024 * 1024  # a block ends with the record that reaches this
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     rows: "pa.RecordBatch"
     ids: "pa.Array | None"  # custom ids (string), one per row, when an id column was named
     lines: tuple[int, int]  # first and last source line, for messages
+    starts: tuple[int, ...] = ()  # the source line each row begins on, for messages
     end: Place
 
 
@@ -65,8 +67,6 @@ class TableWriter(Protocol):
     and as many rows. Pieces come in row order, so nothing is ever sorted.
     """
 
-    def write(
-        self, out: BinaryIO, pieces: Iterable[tuple["pa.Table", "pa.Table"]]
-    ) -> int:
+    def write(self, out: BinaryIO, pieces: Iterable[tuple["pa.Table", "pa.Table"]]) -> int:
         """Write everything and return the number of rows written."""
         ...

@@ -74,12 +74,11 @@ def replacing(path: Path, *, written: str = "", renamed: str = "") -> Iterator[B
             yield out
             out.flush()
             os.fsync(out.fileno())
-    except BaseException:
+        if written:
+            crashpoints.reach(written)
+        scratch.replace(path)
+    finally:
         scratch.unlink(missing_ok=True)
-        raise
-    if written:
-        crashpoints.reach(written)
-    scratch.replace(path)
     fsync_dir(path.parent)
     if renamed:
         crashpoints.reach(renamed)

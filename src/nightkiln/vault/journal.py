@@ -26,11 +26,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from nightkiln.core import crashpoints
 from nightkiln.vault.durable import fsync_dir
-from nightkiln.vault.frames import MAGIC
+from nightkiln.vault.frames import MAGIC, Frame, Sent, encode
+
+Note: TypeAlias = object
+"""What the journal's owner wants to hear again when a frame is safe."""
+_Entry: TypeAlias = tuple[bytes, Note]
 
 SYNC_S: Final = 0.03  # the group window; the promise is at most 0.05
 _MODE: Final = 0o600
@@ -40,9 +44,10 @@ _STOP_S: Final = 30.0
 class Journal:
     """One chunk's journal over all the epochs of one worker's life.
 
-    `on_synced(n)` is told how many more frames are safe; `on_broken(error)` is
-    told once per broken file, and answers by calling `reopen` in its own time.
-    All methods belong to the event loop's thread.
+    A frame may carry a note; `on_synced(notes)` is told the notes of frames that
+    became safe, in order. `on_broken(error)` is told once per broken file, and
+    answers by calling `reopen` in its own time. All methods belong to the event
+    loop's thread.
     """
 
     def __init__(
@@ -50,17 +55,20 @@ class Journal:
         writer: "JournalWriter",
         path: Path,
         *,
-        on_synced: Callable[[int], None],
+        clock: Callable[[], float],
+        on_synced: Callable[[list[Note]], None],
         on_broken: Callable[[OSError], None],
     ) -> None:
+        self._clock = clock  # epoch seconds
         self._writer = writer
         self._on_synced = on_synced
         self._on_broken = on_broken
         self._file: _File | None = None
-        self._fresh: list[bytes] = []  # appended since the last hand-over
-        self._unsynced: deque[bytes] = deque()  # handed over, not known to be safe
+        self._fresh: list[_Entry] = []  # appended since the last hand-over
+        self._tries: dict[str, list[tuple[int, int]]] = {}  # by backend, since then
+        self._unsynced: deque[_Entry] = deque()  # handed over, not known to be safe
         self._ticket: asyncio.Future[None] | None = None  # of the frames in _fresh
-        self._tickets: list[asyncio.Future[None]] = []  # of frames handed over, unwritten
+        self._stranded: list[asyncio.Future[None]] = []  # of frames whose write failed
         self._path = path
 
     async def open(self) -> None:
@@ -68,24 +76,30 @@ class Journal:
         self._file = _File(await asyncio.to_thread(_create, self._path))
         crashpoints.reach("journal.opened")
 
-    def append(self, frame: bytes) -> None:
+    def append(self, frame: Frame, note: Note = None) -> None:
         """Add a frame; it is written at the end of this turn of the loop."""
         if not self._fresh:
             self._writer.want_turn(self)
-        self._fresh.append(frame)
+        self._fresh.append((encode(frame), note))
 
-    def ticket(self) -> "asyncio.Future[None]":
-        """Done when every frame appended so far is in the page cache."""
+    def sent(self, row: int, number: int, backend: str) -> "asyncio.Future[None]":
+        """Say that a try is about to leave; the request may go when the future is done.
+
+        All tries of one turn of the loop share one frame and one future.
+        """
+        tries = self._tries.get(backend)
+        if tries is None:
+            tries = self._tries[backend] = []
+        tries.append((row, number))
         if self._ticket is None:
             self._ticket = self._writer.loop.create_future()
-            if not self._fresh:
-                self._writer.want_turn(self)
+            self._writer.want_turn(self)
         return self._ticket
 
     @property
     def is_synced(self) -> bool:
         """True when nothing waits to be written or synced."""
-        return not self._fresh and not self._unsynced
+        return not (self._fresh or self._unsynced or self._tries)
 
     async def drain(self) -> None:
         """Return when everything appended so far survives a power cut."""
@@ -114,37 +128,44 @@ class Journal:
 
     def hand_over(self) -> "_Piece | None":
         """What this turn gathered, for the writer thread; None while broken."""
-        if self._file is None or not (self._fresh or self._ticket):
+        if self._file is None or not (self._fresh or self._tries or self._stranded):
             return None
-        frames, self._fresh = self._fresh, []
-        self._unsynced.extend(frames)
+        entries, self._fresh = self._fresh, []
+        for backend, tries in self._tries.items():  # after the ends of earlier tries
+            sent = Sent(at=self._clock(), backend=backend, tries=tuple(tries))
+            entries.append((encode(sent), None))
+        self._tries = {}
+        self._unsynced.extend(entries)
+        tickets, self._stranded = self._stranded, []
         if self._ticket is not None:
-            self._tickets.append(self._ticket)
+            tickets.append(self._ticket)
             self._ticket = None
-        return _Piece(self, self._file, b"".join(frames), len(frames), len(self._tickets))
+        data = b"".join([frame for frame, _ in entries])
+        return _Piece(self, self._file, data, len(entries), tickets)
 
     def written(self, piece: "_Piece") -> None:
         """The writer thread is done with a piece, one way or the other."""
-        if piece.error is not None:
-            self._break(piece.error)
-        elif self._file is piece.file:
-            for ticket in self._tickets[: piece.tickets]:
+        if piece.error is None:
+            for ticket in piece.tickets:
                 if not ticket.done():
                     ticket.set_result(None)
-            del self._tickets[: piece.tickets]
+            return
+        self._stranded.extend(piece.tickets)
+        if self._file is piece.file:
+            self._break(piece.error)
+        else:
+            self._writer.want_turn(self)  # the new file carries these frames already
 
     def synced(self, piece: "_Piece") -> None:
         """The sync thread is done with all frames up to this piece."""
+        if self._file is not piece.file:
+            return
         if piece.error is not None:
             self._break(piece.error)
-        elif self._file is piece.file:
-            for _ in range(piece.frames):
-                self._unsynced.popleft()
-            self._on_synced(piece.frames)
+        else:
+            self._on_synced([self._unsynced.popleft()[1] for _ in range(piece.frames)])
 
     def _break(self, error: OSError) -> None:
-        if self._file is None:
-            return
         self.close()
         self._on_broken(error)
 
@@ -165,7 +186,12 @@ class _Piece:
     __slots__ = ("data", "error", "file", "frames", "journal", "tickets")
 
     def __init__(
-        self, journal: Journal, file: _File, data: bytes, frames: int, tickets: int
+        self,
+        journal: Journal,
+        file: _File,
+        data: bytes,
+        frames: int,
+        tickets: "list[asyncio.Future[None]]",
     ) -> None:
         self.journal = journal
         self.file = file

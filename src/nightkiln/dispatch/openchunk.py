@@ -1,0 +1,165 @@
+"""One chunk in work: which rows still need an answer, and what each has been through.
+
+Keeps the rows' prompts, journals every step before it counts, and knows
+nothing of slots, backends or time.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+from nightkiln.core import crashpoints
+from nightkiln.core.answer import Answer, Attempt, Reply
+from nightkiln.core.chunk import Lease
+from nightkiln.core.fault import COUNTED, Fault, FaultClass
+from nightkiln.core.request import Prompt, Request
+from nightkiln.vault.frames import Answered, Faulted
+from nightkiln.vault.journal import Journal
+from nightkiln.vault.recovery import UNENDED, Recovered, whole
+
+Encoder: TypeAlias = Callable[[Prompt], bytes]
+INTERRUPTED: Final = "interrupted"  # the code of an attempt that our own stop cut off
+_OURS: Final = frozenset({UNENDED, INTERRUPTED})
+
+
+class Try:
+    """One row on its way to an answer; reused for every attempt of the row."""
+
+    __slots__ = ("chunk", "counted", "number", "overloads", "retrying", "row")
+
+    def __init__(self, chunk: "OpenChunk", row: int, *, number: int, counted: int) -> None:
+        self.chunk = chunk
+        self.row = row
+        self.number = number  # of the attempts begun so far
+        self.counted = counted  # of the attempts that use up the row's right to more
+        self.overloads = 0
+        self.retrying: Fault | None = None  # the fault it is being retried for
+
+
+class OpenChunk:
+    """A leased chunk with its journal."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        journal: Journal,
+        *,
+        prompts: Mapping[int, Prompt],
+        encoder: Encoder,
+        recovered: Recovered,
+        keep_bodies: bool,
+    ) -> None:
+        self.lease = lease
+        self.journal = journal
+        self._prompts = prompts  # of the rows this lease has to answer
+        self._encoder = encoder
+        self._keep_bodies = keep_bodies
+        self._recovered = recovered
+        self._answers: dict[int, Answered] = {}
+        self._faulted: dict[int, list[Attempt]] = {}
+        self.unanswered = sum(row not in recovered.answers for row in prompts)
+        self.on_answered: Callable[[OpenChunk], None] = lambda _: None
+
+    def tries(self) -> Iterable[Try]:
+        """The rows without an answer, in order, with what they have behind them."""
+        for row in self._prompts:
+            if row not in self._recovered.answers:
+                earlier = self._recovered.attempts(row)
+                yield Try(
+                    self,
+                    row,
+                    number=max((attempt.number for attempt in earlier), default=0),
+                    counted=sum(map(_counts, earlier)),
+                )
+
+    def deaths(self, row: int) -> int:
+        """How many workers died with this row in flight."""
+        return self._recovered.deaths(row)
+
+    def request(self, row: int) -> Request:
+        """The row's request. Raises what the encoder raises."""
+        return Request(row, self._encoder(self._prompts[row]))
+
+    def sent(self, row: int, number: int, backend: str) -> "asyncio.Future[None]":
+        """Journal that a try is about to leave; it may when the future is done."""
+        return self.journal.sent(row, number, backend)
+
+    def answered(self, row: int, attempt: Attempt, reply: Reply) -> None:
+        """Record a row's result."""
+        self._record(
+            Answered(
+                row=row,
+                attempt=attempt,
+                text=reply.text,
+                finish_reason=reply.finish_reason,
+                model=reply.model,
+                body=reply.body if self._keep_bodies else None,
+            )
+        )
+
+    def failed(self, row: int, attempt: Attempt | None, fault: Fault) -> None:
+        """Record a row's final fault."""
+        self._record(Answered(row=row, attempt=attempt, fault=fault))
+
+    def faulted(self, row: int, attempt: Attempt) -> None:
+        """Record an attempt that ended without an answer for its row."""
+        self._faulted.setdefault(row, []).append(attempt)
+        self.journal.append(Faulted(row, attempt), attempt)
+
+    def poison(self, row: int) -> None:
+        """Give up a row that was in flight whenever a worker died."""
+        deaths = self.deaths(row)
+        fault = Fault(
+            kind=FaultClass.POISON,
+            code="worker_deaths",
+            message=f"{deaths} workers died while this row was in flight",
+        )
+        self.failed(row, None, fault)
+
+    def _record(self, answer: Answered) -> None:
+        self._answers[answer.row] = answer
+        self.journal.append(answer, answer)
+        crashpoints.reach("journal.answered")
+        self.unanswered -= 1
+        if not self.unanswered:
+            self.on_answered(self)
+
+    def answers(self) -> list[Answer]:
+        """Every answer this generation has for the chunk, in row order."""
+        found = []
+        for row in self._prompts:
+            if row in self._recovered.answers:
+                found.append(self._recovered.answer(row))
+            elif row in self._answers:
+                frame = self._answers[row]
+                found.append(whole(frame, self.attempts(row)))
+        return [answer for answer in found if answer is not None]
+
+    def attempts(self, row: int) -> list[Attempt]:
+        """Everything that was tried for a row in this generation, in order."""
+        tried = [*self._recovered.attempts(row), *self._faulted.get(row, ())]
+        frame = self._answers.get(row)
+        if frame is not None and frame.attempt is not None:
+            tried.append(frame.attempt)
+        return tried
+
+    def all_attempts(self) -> Iterable[Attempt]:
+        """Everything that was tried in this generation for any row of the chunk."""
+        for row in self._prompts:
+            yield from self.attempts(row)
+
+    def recovered_answers(self) -> Iterable[Answered]:
+        """The answers that were in the journals before this lease."""
+        return self._recovered.answers.values()
+
+
+
+def _counts(attempt: Attempt) -> bool:
+    """True for an earlier attempt that used up part of the row's right to more."""
+    fault = attempt.fault
+    return (
+        fault is not None
+        and fault.kind in COUNTED
+        and not fault.unreachable
+        and fault.code not in _OURS
+    )

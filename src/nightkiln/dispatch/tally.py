@@ -1,0 +1,74 @@
+"""Counting rows as they become safe; the mutable side of `core.usage.Totals`."""
+
+from nightkiln.core.fault import FaultClass
+from nightkiln.core.usage import NANOS_PER_USD, Totals
+from nightkiln.vault.frames import Answered
+
+
+class Tally:
+    """Progress of a job in this process, from answers already safe on disk.
+
+    It starts from the committed counts and only ever grows within a
+    generation: a row whose fault is being asked again leaves the count once,
+    at the start, by `reopen`.
+    """
+
+    def __init__(self, base: Totals) -> None:
+        self._base = base
+        self.ok = 0
+        self.failed = 0
+        self.reused = 0
+        self.truncated = 0
+        self.input_tokens = 0
+        self.cached_tokens = 0
+        self.output_tokens = 0
+        self.cost_nanos = 0
+        self.unpriced = 0
+        self.faults: dict[str, int] = {}
+
+    def add(self, answer: Answered) -> None:
+        """Count one safe answer."""
+        if answer.fault is None:
+            self.ok += 1
+            self.truncated += answer.finish_reason == "length"
+        else:
+            self.failed += 1
+            self._class(answer.fault.kind, 1)
+        self.reused += answer.reused
+        attempt = answer.attempt
+        if attempt is not None:
+            self.input_tokens += attempt.usage.input_tokens
+            self.cached_tokens += attempt.usage.cached_tokens
+            self.output_tokens += attempt.usage.output_tokens
+            if attempt.cost_usd is not None:
+                self.cost_nanos += round(attempt.cost_usd * NANOS_PER_USD)
+            else:
+                self.unpriced += answer.fault is None
+
+    def reopen(self, base_part: Totals) -> None:
+        """A chunk is open again: its committed counts come back row by row."""
+        self._base = self._base.minus(base_part)
+
+    def _class(self, kind: FaultClass, by: int) -> None:
+        self.faults[kind] = self.faults.get(kind, 0) + by
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens counted in this process."""
+        return self.input_tokens + self.output_tokens
+
+    def totals(self) -> Totals:
+        """The sums, the base included."""
+        here = Totals(
+            ok=self.ok,
+            failed=self.failed,
+            reused=self.reused,
+            truncated=self.truncated,
+            input_tokens=self.input_tokens,
+            cached_tokens=self.cached_tokens,
+            output_tokens=self.output_tokens,
+            cost_nanos=self.cost_nanos,
+            unpriced=self.unpriced,
+            faults={str(kind): count for kind, count in self.faults.items()},
+        )
+        return self._base.plus(here)

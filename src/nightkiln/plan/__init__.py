@@ -1,0 +1,1 @@
+"""The brain, pure: when to retry, wait and stop. Time and chance come in as arguments."""

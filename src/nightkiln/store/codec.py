@@ -1,0 +1,36 @@
+"""Structures as JSON text in a column, and back. One way to write each, so equal is equal."""
+
+import msgspec
+
+from nightkiln.core.job import JobSpec, Live
+from nightkiln.core.usage import Totals
+
+_totals = msgspec.json.Decoder(Totals)
+_spec = msgspec.json.Decoder(JobSpec)
+_live = msgspec.json.Decoder(Live)
+_columns = msgspec.json.Decoder(tuple[str, ...])
+
+
+def text_of(value: Totals | JobSpec | Live | tuple[str, ...]) -> str:
+    """The JSON text of a structure."""
+    return msgspec.json.encode(value).decode()
+
+
+def totals_of(text: str) -> Totals:
+    """Totals from their column."""
+    return _totals.decode(text)
+
+
+def spec_of(text: str) -> JobSpec:
+    """A job's spec from its column."""
+    return _spec.decode(text)
+
+
+def live_of(text: str | None) -> Live | None:
+    """A runner's last word from its column, if there was one."""
+    return None if text is None else _live.decode(text)
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """The names of an input's columns from their column."""
+    return _columns.decode(text)

@@ -1,0 +1,182 @@
+"""Jobs in SQL. Every function is one step of a use case and runs in its transaction.
+
+Each field has one writer: `save` moves the state and what goes with it, `want`
+the request of a user, `set_live` the runner's last word, and only
+`chunks.commit` the sums. So a job that was read a while ago and saved now
+cannot undo a cancel that came between, nor lose a count.
+"""
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from sqlalchemy import RowMapping, and_, delete, or_, select, update
+from sqlalchemy import insert as insert_into
+
+from nightkiln.core.errors import IllegalMove, NotFound
+from nightkiln.core.ids import JobId, ProjectId
+from nightkiln.core.job import MOVES, Job, JobState, Live, Wanted
+from nightkiln.store import codec
+from nightkiln.store.schema import jobs
+from nightkiln.store.tx import Tx
+
+_NEVER_ATTACHED: Final = (JobState.DELETING.value, JobState.FAILED.value)
+
+
+async def insert(tx: Tx, job: Job) -> None:
+    """Record a new job. The caller has its id once the transaction is durable."""
+    await tx.change(
+        insert_into(jobs).values(
+            id=job.id,
+            project_id=job.project,
+            idempotency_key=job.idempotency_key,
+            wanted=job.wanted.value,
+            spec=codec.text_of(job.spec),
+            created_at=job.created_at,
+            totals=codec.text_of(job.totals),
+            spent=codec.text_of(job.spent),
+            live=None if job.live is None else codec.text_of(job.live),
+            commit_seq=0,
+            **_moving(job),
+        )
+    )
+
+
+async def get(tx: Tx, job: JobId, *, project: ProjectId) -> Job:
+    """A project's job, tombstones included. Raises NotFound, also for another project's."""
+    found = await find(tx, job)
+    if found is None or found.project != project:
+        raise _no_such(job)
+    return found
+
+
+async def find(tx: Tx, job: JobId) -> Job | None:
+    """A job of any project, or None: for runners, who were handed the job by its owner."""
+    row = await tx.row(select(jobs).where(jobs.c.id == job))
+    return None if row is None else _job(row)
+
+
+async def find_by_key(tx: Tx, key: str, *, project: ProjectId) -> Job | None:
+    """The newest job with this idempotency key that somebody may attach to."""
+    row = await tx.row(
+        select(jobs)
+        .where(jobs.c.project_id == project, jobs.c.idempotency_key == key)
+        .where(jobs.c.state.not_in(_NEVER_ATTACHED))
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .limit(1)
+    )
+    return None if row is None else _job(row)
+
+
+async def list_jobs(
+    tx: Tx, *, project: ProjectId, before: JobId | None = None, limit: int = 100
+) -> list[Job]:
+    """A page of a project's jobs, newest first, without tombstones.
+
+    `before` is the last job of the page before. Raises NotFound if it is gone.
+    """
+    query = (
+        select(jobs)
+        .where(jobs.c.project_id == project, jobs.c.state != JobState.DELETING.value)
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        last = await get(tx, before, project=project)
+        older = jobs.c.created_at < last.created_at
+        same_age = and_(jobs.c.created_at == last.created_at, jobs.c.id < last.id)
+        query = query.where(or_(older, same_age))
+    return [_job(row) for row in await tx.rows(query)]
+
+
+async def in_states(tx: Tx, states: AbstractSet[JobState], *, limit: int = 1000) -> list[Job]:
+    """Jobs of every project in these states, oldest first: for recovery and collection."""
+    rows = await tx.rows(
+        select(jobs)
+        .where(jobs.c.state.in_(sorted(state.value for state in states)))
+        .order_by(jobs.c.created_at, jobs.c.id)
+        .limit(limit)
+    )
+    return [_job(row) for row in rows]
+
+
+async def save(tx: Tx, job: Job) -> None:
+    """Record a job's state, reason, generation, times, rows and columns.
+
+    The state must be the stored one or a legal move from it. `wanted`, `live`
+    and the sums are left as stored: they have writers of their own. Raises
+    IllegalMove and NotFound.
+    """
+    row = await tx.row(select(jobs.c.state).where(jobs.c.id == job.id).with_for_update())
+    if row is None:
+        raise _no_such(job.id)
+    stored = JobState(row["state"])
+    if job.state is not stored and job.state not in MOVES[stored]:
+        raise IllegalMove(job.id, stored.value, job.state.value)
+    await tx.change(update(jobs).where(jobs.c.id == job.id).values(**_moving(job)))
+
+
+async def want(tx: Tx, job: JobId, wanted: Wanted, *, project: ProjectId) -> None:
+    """Record what a user asks of the runner. Raises NotFound."""
+    changed = await tx.change(
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.project_id == project)
+        .values(wanted=wanted.value)
+    )
+    if not changed:
+        raise _no_such(job)
+
+
+async def set_live(tx: Tx, job: JobId, live: Live) -> None:
+    """Record the runner's last word. A job that is gone is ignored."""
+    await tx.change(update(jobs).where(jobs.c.id == job).values(live=codec.text_of(live)))
+
+
+async def remove(tx: Tx, job: JobId) -> None:
+    """Forget a tombstone with its chunks and generations; the ledger keeps its sums.
+
+    Gone already is fine. Raises IllegalMove when the job is not `deleting`.
+    """
+    row = await tx.row(select(jobs.c.state).where(jobs.c.id == job).with_for_update())
+    if row is None:
+        return
+    if row["state"] != JobState.DELETING.value:
+        raise IllegalMove(job, row["state"], "removed")
+    await tx.change(delete(jobs).where(jobs.c.id == job))
+
+
+def _moving(job: Job) -> dict[str, object]:
+    """The columns that `save` writes."""
+    return {
+        "state": job.state.value,
+        "reason": job.reason,
+        "generation": job.generation,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "rows": job.rows,
+        "columns": codec.text_of(job.columns),
+    }
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(
+        id=JobId(row["id"]),
+        project=ProjectId(row["project_id"]),
+        spec=codec.spec_of(row["spec"]),
+        idempotency_key=row["idempotency_key"],
+        state=JobState(row["state"]),
+        wanted=Wanted(row["wanted"]),
+        reason=row["reason"],
+        generation=row["generation"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        rows=row["rows"],
+        columns=codec.columns_of(row["columns"]),
+        totals=codec.totals_of(row["totals"]),
+        spent=codec.totals_of(row["spent"]),
+        live=codec.live_of(row["live"]),
+    )
+
+
+def _no_such(job: JobId) -> NotFound:
+    return NotFound(f"there is no job {job}", hint="`nightkiln jobs list` shows the jobs")
