@@ -18,7 +18,7 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,7 +26,7 @@ import msgspec
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Attempt, Reply
-from nightkiln.core.fault import COUNTED, Fault, FaultClass
+from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import Usage
 from nightkiln.dispatch.openchunk import INTERRUPTED, OpenChunk, Try
 from nightkiln.plan.breaker import Breaker
@@ -154,7 +154,7 @@ class Lane:
                 await self._attempt(try_)
             finally:
                 self.in_flight -= 1
-                if self._lonely or not self._ready:
+                if self._lonely or (self._alone and not self.in_flight):
                     self._lonely = False
                     self._wake()
 
@@ -173,7 +173,7 @@ class Lane:
         if not self._ready and not self._may_go_alone():
             return None
         if self.breaker.is_open and not self.breaker.allow(now):
-            self._wake_at(self.breaker.next_at())
+            self._wake_at(self.breaker.next_at() or now + 1.0)
             return None
         if self._ready:
             return self._ready.popleft()
@@ -235,7 +235,7 @@ class Lane:
         """Wait until the journal says that this try is about to leave."""
         ticket = try_.chunk.sent(try_.row, try_.number, self.backend.name)
         try:
-            await asyncio.shield(ticket)
+            await ticket  # shared by many slots; only `stop` cancels, and then all of them
         except asyncio.CancelledError:
             now = self._loop.time()
             try_.chunk.faulted(
@@ -268,8 +268,9 @@ class Lane:
         self.answered_any = True
         if self.breaker.is_open:
             self._wake()
-        self.breaker.on_ok(self._loop.time())
-        self.quota.on_ok(try_.retrying)
+        now = self._loop.time()
+        self.breaker.on_ok(now)
+        self.quota.on_ok(now, try_.retrying)
         try_.chunk.answered(try_.row, attempt, reply)
 
     def _end(self, try_: Try, sent_at: float, started: float, fault: Fault) -> Attempt:
@@ -286,21 +287,26 @@ class Lane:
         now = self._loop.time()
         self.last_fault = fault
         self.breaker.on_fault(fault, now, self._dice.roll())
-        if fault.kind is FaultClass.OVERLOAD:
-            try_.overloads += 1
-        elif fault.kind in COUNTED and self.breaker.counts_against_row and not fault.unreachable:
-            try_.counted += 1
-        decision = self._settings.policy.decide(
-            fault, counted=try_.counted, overloads=try_.overloads, roll=self._dice.roll()
+        policy, ours = self._settings.policy, not self.breaker.counts_against_row
+        try_.overloads += fault.kind is FaultClass.OVERLOAD
+        try_.throttles += fault.kind is FaultClass.THROTTLE
+        try_.counted += not ours and policy.is_counted(fault, overloads=try_.overloads)
+        decision = policy.decide(
+            fault,
+            counted=try_.counted,
+            overloads=try_.overloads,
+            throttles=try_.throttles,
+            roll=self._dice.roll(),
         )
-        if isinstance(decision, GiveUp):
+        if isinstance(decision, GiveUp) and not (decision.exhausted and ours):
             try_.chunk.failed(try_.row, attempt, fault)
             return
+        delay = 0.0 if isinstance(decision, GiveUp) else decision.delay_s
         try_.chunk.faulted(try_.row, attempt)
         try_.retrying = fault
         if fault.kind is FaultClass.THROTTLE and fault.retry_after_s:
             self._blocked_until = max(self._blocked_until, now + fault.retry_after_s)
-        self._later(try_, now + decision.delay_s)
+        self._later(try_, now + delay)
 
     def _later(self, try_: Try, when: float) -> None:
         heapq.heappush(self._waiting, (when, next(self._order), try_))
@@ -311,8 +317,3 @@ def _cut_off(*, sent: bool) -> Fault:
     """The end of an attempt that our own stop cut off."""
     kind = FaultClass.AMBIGUOUS if sent else FaultClass.LOCAL
     return Fault(kind=kind, code=INTERRUPTED, message="stopped by the user", sent=sent)
-
-
-def ready_rows(chunks: Iterable[OpenChunk]) -> int:
-    """Rows without an answer over all open chunks."""
-    return sum(chunk.unanswered for chunk in chunks)

@@ -25,7 +25,7 @@ _OURS: Final = frozenset({UNENDED, INTERRUPTED})
 class Try:
     """One row on its way to an answer; reused for every attempt of the row."""
 
-    __slots__ = ("chunk", "counted", "number", "overloads", "retrying", "row")
+    __slots__ = ("chunk", "counted", "number", "overloads", "retrying", "row", "throttles")
 
     def __init__(self, chunk: "OpenChunk", row: int, *, number: int, counted: int) -> None:
         self.chunk = chunk
@@ -33,6 +33,7 @@ class Try:
         self.number = number  # of the attempts begun so far
         self.counted = counted  # of the attempts that use up the row's right to more
         self.overloads = 0
+        self.throttles = 0
         self.retrying: Fault | None = None  # the fault it is being retried for
 
 

@@ -8,13 +8,14 @@ from nightkiln.vault.frames import Answered
 class Tally:
     """Progress of a job in this process, from answers already safe on disk.
 
-    It starts from the committed counts and only ever grows within a
-    generation: a row whose fault is being asked again leaves the count once,
-    at the start, by `reopen`.
+    It starts from the committed counts and only ever grows: when a retry opens
+    a chunk again, the store takes its faulted rows out of the counts at once.
     """
 
     def __init__(self, base: Totals) -> None:
         self._base = base
+        self.fresh_rows = 0  # answered by this run
+        self.fresh_tokens = 0
         self.ok = 0
         self.failed = 0
         self.reused = 0
@@ -26,8 +27,16 @@ class Tally:
         self.unpriced = 0
         self.faults: dict[str, int] = {}
 
+    def add_fresh(self, answer: Answered) -> None:
+        """Count one safe answer that this run brought."""
+        self.add(answer)
+        self.fresh_rows += 1
+        if answer.attempt is not None:
+            self.fresh_tokens += answer.attempt.usage.input_tokens
+            self.fresh_tokens += answer.attempt.usage.output_tokens
+
     def add(self, answer: Answered) -> None:
-        """Count one safe answer."""
+        """Count one safe answer, whoever brought it."""
         if answer.fault is None:
             self.ok += 1
             self.truncated += answer.finish_reason == "length"
@@ -45,17 +54,8 @@ class Tally:
             else:
                 self.unpriced += answer.fault is None
 
-    def reopen(self, base_part: Totals) -> None:
-        """A chunk is open again: its committed counts come back row by row."""
-        self._base = self._base.minus(base_part)
-
     def _class(self, kind: FaultClass, by: int) -> None:
         self.faults[kind] = self.faults.get(kind, 0) + by
-
-    @property
-    def tokens(self) -> int:
-        """Input and output tokens counted in this process."""
-        return self.input_tokens + self.output_tokens
 
     def totals(self) -> Totals:
         """The sums, the base included."""

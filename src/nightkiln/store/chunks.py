@@ -7,17 +7,27 @@ new minus previous in the transaction that makes the part real; there is no
 other way for them to change, which is why they cannot drift.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Select, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from nightkiln.core.chunk import Chunk, ChunkState, Lease, Sealed
 from nightkiln.core.errors import Fenced, NotFound
 from nightkiln.core.ids import JobId, ProjectId, RunId
 from nightkiln.core.job import TERMINAL, JobState
+from nightkiln.core.usage import Totals, summed
 from nightkiln.store import codec, ledger
 from nightkiln.store.schema import chunks, jobs
 from nightkiln.store.tx import Tx
@@ -27,8 +37,10 @@ _LEASED: Final = ChunkState.LEASED.value
 _COMMITTED: Final = ChunkState.COMMITTED.value
 # A job in these states takes no more work: its results are published or going.
 _CLOSED: Final = TERMINAL | {JobState.DELETING}
-_LEFT: Final = chunks.c.state != _COMMITTED  # the words of the partial index
-_BATCH: Final = 2000  # rows per insert: bounds memory, not correctness
+# The words of the partial index, spelled out: with a bound value in their place
+# the planner cannot know that the index holds every row that is asked for.
+_LEFT: Final = chunks.c.state != literal_column(f"'{_COMMITTED}'")
+_BATCH: Final = 2000  # rows per statement: bounds memory and values, not correctness
 
 
 async def insert_many(tx: Tx, new: Iterable[Chunk]) -> None:
@@ -43,8 +55,16 @@ async def insert_many(tx: Tx, new: Iterable[Chunk]) -> None:
         await tx.change(insert(chunks), batch)
 
 
-async def lease(tx: Tx, job: JobId, *, run: RunId, want: int, request_id: str) -> list[Lease]:
-    """Up to `want` open chunks in row order, each under a new epoch.
+async def lease(
+    tx: Tx,
+    job: JobId,
+    *,
+    run: RunId,
+    want: int,
+    request_id: str,
+    among: Sequence[int] | None = None,
+) -> list[Lease]:
+    """Up to `want` open chunks (of `among`) in row order, each under a new epoch.
 
     The same request again gives the same leases, as far as they still stand.
     A job that is over gives none.
@@ -55,21 +75,14 @@ async def lease(tx: Tx, job: JobId, *, run: RunId, want: int, request_id: str) -
     given = await _held(tx, job, run=run, request_id=request_id)
     if given:
         return given
-    free = await tx.rows(
-        select(chunks.c.number)
-        .where(chunks.c.job_id == job, _LEFT, chunks.c.state == _OPEN)
-        .order_by(chunks.c.number)
-        .limit(want)
-        .with_for_update(skip_locked=True)
-    )
-    if not free:
-        return []
-    await tx.change(
-        update(chunks)
-        .where(chunks.c.job_id == job, chunks.c.number.in_([row["number"] for row in free]))
-        .values(state=_LEASED, epoch=chunks.c.epoch + 1, run_id=run, request_id=request_id)
-    )
-    return await _held(tx, job, run=run, request_id=request_id)
+    free = await _free(tx, job, want=want, among=among)
+    for numbers in _batches(free):
+        await tx.change(
+            update(chunks)
+            .where(chunks.c.job_id == job, chunks.c.number.in_(numbers))
+            .values(state=_LEASED, epoch=chunks.c.epoch + 1, run_id=run, request_id=request_id)
+        )
+    return await _held(tx, job, run=run, request_id=request_id) if free else []
 
 
 async def raise_epoch(tx: Tx, held: Lease) -> Lease:
@@ -158,17 +171,17 @@ async def commit(tx: Tx, held: Lease, sealed: Sealed, *, now: float, backend: st
 async def reopen(tx: Tx, job: JobId, *, classes: AbstractSet[str] | None, generation: int) -> int:
     """Open for a retry every chunk with faults of these classes, or without all its answers.
 
-    `classes` None means every class. The real part and its sums stay as the
-    base that the next commit replaces. Chunks already in `generation` are left
-    alone, so a repeated call opens nothing. Returns how many were opened.
+    `classes` None means every class. The real part stays as the base that the
+    next commit replaces; its faulted rows leave the sums at once, so progress
+    only grows from here. Chunks already in `generation` are left alone, so a
+    repeated call opens nothing. Returns how many were opened.
     """
     again = [
         chunk
         for chunk in await all_chunks(tx, job)
         if chunk.generation < generation and _wants_retry(chunk, classes)
     ]
-    for start in range(0, len(again), _BATCH):
-        numbers = [chunk.number for chunk in again[start : start + _BATCH]]
+    for numbers in _batches([chunk.number for chunk in again]):
         await tx.change(
             update(chunks)
             .where(chunks.c.job_id == job, chunks.c.number.in_(numbers))
@@ -216,6 +229,30 @@ def _wants_retry(chunk: Chunk, classes: AbstractSet[str] | None) -> bool:
 async def _job_state(tx: Tx, job: JobId) -> JobState | None:
     row = await tx.row(select(jobs.c.state).where(jobs.c.id == job))
     return None if row is None else JobState(row["state"])
+
+
+async def _free(tx: Tx, job: JobId, *, want: int, among: Sequence[int] | None) -> list[int]:
+    """The numbers of the first open chunks, held against other writers until the commit."""
+    query = (
+        select(chunks.c.number)
+        .where(chunks.c.job_id == job, _LEFT, chunks.c.state == _OPEN)
+        .order_by(chunks.c.number)
+        .with_for_update(skip_locked=True)
+    )
+    if among is None:
+        return [row["number"] for row in await tx.rows(query.limit(want))]
+    found: list[int] = []
+    for numbers in _batches(sorted(among)):
+        rest = query.where(chunks.c.number.in_(numbers)).limit(want - len(found))
+        found += [row["number"] for row in await tx.rows(rest)]
+        if len(found) >= want:
+            break
+    return found
+
+
+def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Few enough at once for any database's limit on values in a statement."""
+    return (numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH))
 
 
 async def _held(tx: Tx, job: JobId, *, run: RunId, request_id: str) -> list[Lease]:

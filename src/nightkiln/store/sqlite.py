@@ -155,12 +155,29 @@ def _address(path: Path, *, mode: str) -> str:
 
 def _run_on_connect(engine: Engine, pragmas: tuple[str, ...]) -> None:
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
+        try:
+            for pragma in pragmas:
+                _run_pragma(connection, pragma)
+        except (sqlite3.Error, DiskError):
+            connection.close()
+            raise
 
     event.listen(engine, "connect", on_connect)
+
+
+def _run_pragma(connection: sqlite3.Connection, pragma: str) -> None:
+    """Run one pragma. The switch to the write-ahead log can fail without an error."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(pragma)
+        answer = cursor.fetchone()
+    finally:
+        cursor.close()
+    if "journal_mode" in pragma and answer[0] != "wal":
+        raise DiskError(
+            f"the database stays in journal mode {answer[0]}, so readers would block writers",
+            hint="the home needs a local file system with shared memory maps, not a network one",
+        )
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -161,7 +161,8 @@ def _strings(table: "pa.Table | pa.RecordBatch", name: str) -> list[str]:
 
 def _raw_text(raw: msgspec.Raw) -> str:
     """The JSON of a messages value: as it came, or out of the string it came in."""
-    return text_of(raw) if raw[:1] == b'"' else bytes(raw).decode()
+    json_text = bytes(raw)
+    return text_of(raw) if json_text.startswith(b'"') else json_text.decode()
 
 
 class _Message(msgspec.Struct):

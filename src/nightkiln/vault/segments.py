@@ -45,16 +45,18 @@ class SegmentWriter:
         self._first = next_row
         self._groups: list[int] = []
         self._bytes = 0
+        self._end = b"{}"
         self._writer: pq.ParquetWriter | None = None
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="segment-sync")
         self._syncing: list[Future[None]] = []
 
-    def add(self, rows: pa.RecordBatch, ids: pa.Array | None, *, end: bytes) -> None:
-        """Append one chunk's rows; `end` is the JSON of the place after them."""
+    def add(self, rows: pa.RecordBatch, ids: pa.Array | None, *, end: bytes | None) -> None:
+        """Append one chunk's rows; `end` is the JSON of the place after them.
+
+        Without a place a segment may not end here.
+        """
         batch = _stored(rows, ids)
         with disk_errors("writing an input segment"):
-            if self._writer is not None and batch.schema != self._writer.schema:
-                self._seal()
             if self._writer is None:
                 self._writer = pq.ParquetWriter(
                     self._scratch(), batch.schema, compression="zstd", compression_level=1
@@ -65,9 +67,10 @@ class SegmentWriter:
         self._row += batch.num_rows
         self._groups.append(batch.num_rows)
         self._bytes += batch.nbytes
-        self._end = end
-        if self._bytes >= SEGMENT_BYTES:
-            self._seal()
+        if end is not None:
+            self._end = end
+            if self._bytes >= SEGMENT_BYTES:
+                self._seal()
 
     def finish(self) -> None:
         """Seal the last segment and wait until all are durable. Raises DiskError."""
@@ -177,3 +180,8 @@ def stored_ids(files: JobFiles, segments: int) -> Iterator[pa.Array]:
             for group in range(segment.num_row_groups):
                 column = segment.read_row_group(group, columns=[_ID], use_threads=False)
                 yield from column.column(_ID).chunks
+
+
+def as_table(rows: pa.RecordBatch) -> pa.Table:
+    """A batch as the table that chunks are read back as."""
+    return pa.Table.from_batches([rows])

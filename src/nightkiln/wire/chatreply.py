@@ -79,20 +79,17 @@ def _from_choice(
         return _broken("no_message", body)
     if finish == "content_filter":
         return _content("content_filter", "the output was stopped by a content filter")
-    content = message.content
-    refusal = message.refusal
-    if content is not None and not isinstance(content, str):
-        refusal = refusal or "".join(part.refusal or "" for part in content)
-        content = "".join(part.text or "" for part in content)
+    text, refusal = _said(message)
     if refusal:
         return _content("refusal", refusal)
-    if not content:
-        content = _without_content(message, finish, body)
-        if isinstance(content, Fault):
-            return content
+    if not text:
+        stand_in = _without_content(message, finish, body)
+        if isinstance(stand_in, Fault):
+            return stand_in
+        text = stand_in
     usage = completion.usage
     return Reply(
-        text=content,
+        text=text,
         finish_reason=finish,
         usage=_NO_USAGE if usage is None else _usage(usage),
         model=completion.model or "",
@@ -101,6 +98,15 @@ def _from_choice(
 
 
 _NO_USAGE: Final = Usage()
+
+
+def _said(message: _Message) -> tuple[str, str]:
+    """The text and the refusal of a message; content may come in parts."""
+    content = message.content
+    if content is None or isinstance(content, str):
+        return content or "", message.refusal or ""
+    refusal = message.refusal or "".join(part.refusal or "" for part in content)
+    return "".join(part.text or "" for part in content), refusal
 
 
 def _without_content(message: _Message, finish: str, body: bytes) -> str | Fault:
@@ -113,7 +119,9 @@ def _without_content(message: _Message, finish: str, body: bytes) -> str | Fault
             return _broken("invalid_utf8", body, str(problem))
     if finish == "length":
         said = "max tokens were used up before the first word of the answer"
-        return Fault(kind=FaultClass.INCOMPLETE, code="length_without_content", message=said, status=200)
+        return Fault(
+            kind=FaultClass.INCOMPLETE, code="length_without_content", message=said, status=200
+        )
     return _broken("error_in_200" if finish == "error" else "empty_content", body)
 
 

@@ -166,20 +166,23 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: float
 def _verdict(status: int, error: ErrorBody) -> _Verdict:
     if 300 <= status < 400:
         return _Verdict(_F.ROUTE, "redirect")  # we never follow one: it could carry the key away
+    told = _by_code(error) or _worded(status, error)
+    if told is not None:
+        return told
+    if error.flagged:
+        return _Verdict(_F.CONTENT, "flagged")
+    if error.type in TYPES:
+        return _Verdict(TYPES[error.type], _short(error.codes[0] if error.codes else error.type))
+    return _Verdict(_by_status(status), _short(error.codes[0]) if error.codes else f"http_{status}")
+
+
+def _by_code(error: ErrorBody) -> _Verdict | None:
     for code in error.codes:
         if code in CODES:
             return _Verdict(CODES[code], code)
-    if any("PerDay" in name for name in error.quota_ids):
+    if any("PerDay" in name for name in error.quota_ids):  # Gemini: until midnight, Pacific
         return _Verdict(_F.QUOTA, "daily_quota_exhausted")
-    worded = _worded(status, error)
-    if worded is not None:
-        return worded
-    if error.flagged:
-        return _Verdict(_F.CONTENT, "flagged")
-    code = error.codes[0] if error.codes else f"http_{status}"
-    if error.type in TYPES:
-        return _Verdict(TYPES[error.type], error.codes[0] if error.codes else error.type)
-    return _Verdict(_by_status(status), _short(code))
+    return None
 
 
 def _worded(status: int, error: ErrorBody) -> _Verdict | None:
@@ -212,5 +215,7 @@ def _overruled(kind: FaultClass, retry: bool | None) -> FaultClass:
 
 
 def _short(code: str) -> str:
-    clean = "".join(mark if mark.isascii() and (mark.isalnum() or mark in "_.-") else "_" for mark in code)
+    clean = "".join(
+        mark if mark.isascii() and (mark.isalnum() or mark in "_.-") else "_" for mark in code
+    )
     return clean[:64]

@@ -48,7 +48,9 @@ def _from_object(error: dict[str, object], amazon: str) -> ErrorBody:
     codes = [amazon]
     if isinstance(details, dict):  # Anthropic
         codes.append(_text(details.get("error_code")))
-    parts = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    parts = (
+        [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    )
     codes += [_text(part.get("reason")) for part in parts]  # Gemini's ErrorInfo
     codes.append(_text(error.get("code")))
     for name in ("innererror", "inner_error"):  # Azure

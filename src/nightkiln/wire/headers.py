@@ -5,7 +5,7 @@ here answers None for what it cannot use and never raises. Nothing here reads
 a clock: `now` is epoch seconds and comes in as an argument.
 """
 
-import datetime
+import datetime as dt
 import email.utils
 import math
 import re
@@ -25,7 +25,9 @@ _UNIT_S: Final = {
     "m": 60.0,
     "h": 3600.0,
 }
-_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][+-]?\d{1,3})?", re.ASCII
+)
 _LIMITS: Final = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
@@ -130,15 +132,15 @@ def rfc3339(text: str) -> float | None:
     if len(text) > 64 or "T" not in text.upper():
         return None
     try:
-        moment = datetime.datetime.fromisoformat(text.strip())
+        moment = dt.datetime.fromisoformat(text.strip())
     except ValueError:
         return None
     return _epoch(moment)
 
 
-def _epoch(moment: datetime.datetime) -> float | None:
+def _epoch(moment: dt.datetime) -> float | None:
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
+        moment = moment.replace(tzinfo=dt.UTC)
     try:
         return moment.timestamp()
     except (ValueError, OverflowError):

@@ -13,7 +13,7 @@ _SECRETS: Final = (
     (re.compile(r"\b(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|fw|tgp|r8)([-_])[\w*.-]{6,}"), r"\1\2…"),
     (re.compile(r"\bAIza[\w-]{10,}"), "AIza…"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), "AKIA…"),
-    (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+){1,2}"), "eyJ…"),
+    (re.compile(r"\beyJ[\w-]{6,}(?:\.[\w-]+){1,2}"), "eyJ…"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=*-]{6,}"), r"\1 …"),
     (re.compile(r"(?i)\b(api[ _-]?key(?: provided)?\s*[:=]\s*)[\"']?[\w*./+=-]{4,}"), r"\1…"),
 )

@@ -5,6 +5,7 @@ Every call may be repeated: `lease` carries a request id, `commit` of the same
 epoch and sha256 is the same commit.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from nightkiln.core.chunk import Lease, Sealed
@@ -19,8 +20,16 @@ class Leases(Protocol):
         """The job as it stands now, with what is wanted of it. Raises NotFound."""
         ...
 
-    async def lease(self, job: JobId, *, run: RunId, want: int, request_id: str) -> list[Lease]:
-        """Up to `want` open chunks in row order, each under a new epoch."""
+    async def lease(
+        self,
+        job: JobId,
+        *,
+        run: RunId,
+        want: int,
+        request_id: str,
+        among: Sequence[int] | None = None,
+    ) -> list[Lease]:
+        """Up to `want` open chunks in row order (of `among`), each under a new epoch."""
         ...
 
     async def raise_epoch(self, lease: Lease) -> Lease:
@@ -31,8 +40,11 @@ class Leases(Protocol):
         """Give a chunk back unfinished; its journal stays. Fenced leases are ignored."""
         ...
 
-    async def commit(self, lease: Lease, sealed: Sealed) -> None:
-        """Make a written part real. Raises Fenced when the epoch is not current."""
+    async def commit(self, lease: Lease, sealed: Sealed, *, backend: str) -> None:
+        """Make a written part real. Raises Fenced when the epoch is not current.
+
+        `backend` is whom the ledger books the spending on.
+        """
         ...
 
     async def report(self, job: JobId, live: Live) -> None:

@@ -11,6 +11,7 @@ from nightkiln.core.job import Job, JobSpec, JobState, PromptSpec, SourceSpec
 from nightkiln.store import chunks, jobs
 from nightkiln.store.base import ControlPlane
 from nightkiln.store.database import Database
+from nightkiln.store.tx import Tx
 
 KINDS = ("sqlite",)  # PostgreSQL joins here
 SPEC = JobSpec(
@@ -53,7 +54,7 @@ async def running(database: ControlPlane, job: Callable[..., Job]) -> Job:
     """A running job of five chunks of ten rows."""
     made = job()
 
-    async def record(tx: chunks.Tx) -> None:
+    async def record(tx: Tx) -> None:
         await jobs.insert(tx, made)
         await chunks.insert_many(
             tx,

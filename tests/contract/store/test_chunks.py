@@ -55,6 +55,21 @@ async def test_chunks_are_leased_in_row_order_under_a_new_epoch(
     assert await take(database, running, want=9, request="r3") == []
 
 
+async def test_a_lease_may_ask_among_some_chunks_only(database: ControlPlane, running: Job) -> None:
+    await take(database, running, want=2)
+    leases = await database.write(
+        lambda tx: chunks.lease(tx, running.id, run=ME, want=2, request_id="r2", among=[4, 1, 3, 2])
+    )
+    assert [lease.chunk.number for lease in leases] == [2, 3]
+    none: list[int] = []
+    assert (
+        await database.write(
+            lambda tx: chunks.lease(tx, running.id, run=ME, want=2, request_id="r3", among=none)
+        )
+        == []
+    )
+
+
 async def test_the_same_request_again_gives_the_same_leases(
     database: ControlPlane, running: Job
 ) -> None:

@@ -30,7 +30,9 @@ async def connect(
                 server_hostname=target.host if tls is not None else None,
             )
     except TimeoutError:
-        return transport_fault(Trouble.CONNECT_TIMEOUT, f"no connection to {_shown(target)}", sent=False)
+        return transport_fault(
+            Trouble.CONNECT_TIMEOUT, f"no connection to {_shown(target)}", sent=False
+        )
     except OSError as problem:
         return transport_fault(_trouble(problem), f"{_shown(target)}: {problem}", sent=False)
     return None

@@ -30,6 +30,7 @@ HEADER_COUNT_LIMIT: Final = 200
 BODY_LIMIT: Final = 64 * 1024 * 1024  # bytes of one reply's decoded body
 OVERHEAD_LIMIT: Final = 8 * 1024 * 1024  # bytes of chunk framing at the most
 
+
 class Owner(Protocol):
     """Whoever keeps connections: told when one is free again and when one is gone."""
 
@@ -120,7 +121,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in shape
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one only in shape
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser and end the exchange if that completed it."""

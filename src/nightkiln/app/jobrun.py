@@ -1,0 +1,224 @@
+"""One job worked on by this process, from wherever it stands to wherever it ends."""
+
+import asyncio
+from collections.abc import Callable
+
+from nightkiln.app import parts
+from nightkiln.backends.base import PromptBackend
+from nightkiln.core.errors import DiskError, InputError, JobFailed, UsageError, WaitTimeout
+from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
+from nightkiln.core.ids import JobId
+from nightkiln.core.job import Job, JobState, Live, Wanted
+from nightkiln.core.usage import Totals
+from nightkiln.service import moves, summary
+from nightkiln.service.context import Context
+from nightkiln.service.finalize import finalize
+from nightkiln.service.ingest import Stopped, ingest
+from nightkiln.service.leases import LocalLeases
+from nightkiln.service.orders import Order
+from nightkiln.service.results import export
+from nightkiln.store import jobs
+from nightkiln.worker.keeping import keep_answers
+from nightkiln.worker.runner import Ending, Runner, RunSettings
+
+INTERRUPTED = "interrupted"
+
+
+class JobRun:
+    """Carries a job to its end. The caller holds the job's lock for `work`."""
+
+    def __init__(
+        self,
+        context: Context,
+        order: Order,
+        backend: PromptBackend,
+        *,
+        listen: "Callable[[Opened | Progressed | Noticed], None]",
+        stop: asyncio.Event,
+    ) -> None:
+        self.listen = listen
+        self._context = context
+        self._order = order
+        self._backend = backend
+        self._stop = stop
+        self._started = asyncio.get_running_loop().time()
+        self._reused = 0  # rows answered before this run
+        self._fresh = (0, 0)  # rows and tokens of this run
+
+    # -- telling
+
+    def opened(self, job: Job, how: Opening) -> None:
+        """Tell what was found."""
+        self._reused = job.totals.ok
+        self.listen(
+            Opened(job=job.id, how=how, state=job.state, rows=job.rows, reused=self._reused)
+        )
+
+    def _phase(self, job: Job, phase: str, *, rows: int, totals: Totals) -> None:
+        live = Live(at=self._context.clock(), totals=totals)
+        self.listen(Progressed(job=job.id, phase=phase, rows=rows, live=live))
+
+    async def told_to_stop(self, wait_s: float) -> bool:
+        """Wait a moment; True when the stop came."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def ended(self, job: Job) -> Ended:
+        """The summary of a run that ends here."""
+        elapsed = asyncio.get_running_loop().time() - self._started
+        rows, tokens = self._fresh
+        return await summary.summarise(
+            self._context,
+            job,
+            reused=self._reused,
+            elapsed_s=elapsed,
+            rows=rows,
+            tokens=tokens,
+            output=self._order.output if job.state.is_terminal else None,
+        )
+
+    async def already_over(self, job: Job, how: Opening) -> Ended:
+        """Nothing is asked: the answers are there. The output is written again."""
+        self.opened(job, how)
+        return await self._exported(job)
+
+    # -- working
+
+    async def work(self, job: Job, how: Opening) -> Ended:
+        """Go on from the job's state until it ends or this run does."""
+        if how in (Opening.FINISHED, Opening.WITH_ERRORS):
+            return await self.already_over(job, how)
+        job = await self._resumed(job)
+        self.opened(job, how)
+        if job.state is JobState.VALIDATING:
+            job = await self._validate(job)
+        if job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED):
+            job = await self._answer(job)
+        if job.state is JobState.FINALIZING:
+            self._phase(job, "finalizing", rows=job.rows, totals=job.totals)
+            job = await finalize(self._context, job.id)
+        if not job.state.is_terminal:
+            return await self.ended(job)
+        return await self._exported(job)
+
+    async def _resumed(self, job: Job) -> Job:
+        """What was cancelled before goes on as the next generation; a pause is over."""
+        if job.wanted is Wanted.PAUSE:
+            await moves.want(self._context, job.id, Wanted.RUN)
+        if job.state is JobState.CANCELLING or job.wanted is Wanted.CANCEL:
+            if not job.state.is_terminal:
+                job = await self.finish_cancel(self._context, job.id)
+        if job.state in (JobState.CANCELLED, JobState.EXPIRED):
+            job = await moves.retry(self._context, job.id)
+        return job
+
+    async def _validate(self, job: Job) -> Job:
+        """Ingest the source. Raises JobFailed, DiskError."""
+        loop = asyncio.get_running_loop()
+
+        def on_rows(rows: int) -> None:
+            loop.call_soon_threadsafe(
+                lambda: self._phase(job, "validating", rows=rows, totals=Totals())
+            )
+
+        try:
+            ingested = await asyncio.to_thread(
+                ingest,
+                job,
+                self._context.files(job.id),
+                on_rows=on_rows,
+                stop=self._stop.is_set,
+            )
+        except Stopped:
+            return job
+        except UsageError as error:
+            await moves.fail(self._context, job.id, error.message)
+            line = error.line if isinstance(error, InputError) else None
+            raise InputError(
+                f"{job.spec.source.name}: {error.message}", line=line, hint=error.hint
+            ) from error
+        return await moves.validated(self._context, job.id, ingested)
+
+    async def _answer(self, job: Job) -> Job:
+        """Run the job's open chunks and see where that leaves it."""
+        run = self._context.new_run_id()
+        job = await moves.begin_run(self._context, job.id, run)
+        chance = parts.dice()
+        runner = Runner(
+            job,
+            run,
+            leases=LocalLeases(self._context),
+            files=self._context.files(job.id),
+            lane=parts.make_lane(self._order, self._backend, chance),
+            settings=RunSettings(slots=self._order.concurrency, wait_s=self._order.wait_s),
+            dice=chance,
+            on_live=lambda live: self.listen(
+                Progressed(job=job.id, phase="running", rows=job.rows, live=live)
+            ),
+            stop=self._stop,
+        )
+        try:
+            ending = await runner.run()
+        except Exception:
+            await self._pause(job, "the run ended early")
+            raise
+        finally:
+            self._fresh = (runner.tally.fresh_rows, runner.tally.fresh_tokens)
+        return await self._after(job, ending, runner)
+
+    async def _after(self, job: Job, ending: Ending, runner: Runner) -> Job:
+        match ending:
+            case Ending.DONE:
+                return await moves.move(self._context, job.id, JobState.FINALIZING)
+            case Ending.CANCEL:
+                return await self.finish_cancel(self._context, job.id)
+            case Ending.PAUSE:
+                return await self._pause(job, "paused on request")
+            case Ending.WAITED:
+                await self._pause(job, runner.waiting)
+                raise WaitTimeout(
+                    f"job {job.id} waited long enough: {runner.waiting}",
+                    hint="run the same command again to go on; every answer so far is kept",
+                )
+            case Ending.GONE:
+                raise JobFailed(f"job {job.id} was deleted while it ran")
+            case _:
+                return await self._pause(job, INTERRUPTED)
+
+    async def _pause(self, job: Job, reason: str) -> Job:
+        """Leave the job for the next run; a disk that takes no more leaves it as it is."""
+        try:
+            return await moves.move(self._context, job.id, JobState.PAUSED, reason=reason)
+        except DiskError:
+            return job
+
+    @staticmethod
+    async def finish_cancel(context: Context, job: JobId) -> Job:
+        """Keep and publish what is answered. The caller holds the job's lock."""
+        found = await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
+        if found.state.is_terminal:
+            return found
+        await moves.move(context, job, JobState.CANCELLING)
+        run = context.new_run_id()
+        await moves.adopt(context, job, run)
+        if found.rows:
+            await keep_answers(
+                found,
+                run,
+                leases=LocalLeases(context),
+                files=context.files(job),
+                clock=context.clock,
+            )
+        return await finalize(context, job)
+
+    async def _exported(self, job: Job) -> Ended:
+        if job.state is JobState.FAILED:
+            raise JobFailed(f"job {job.id} failed: {job.reason}", hint="mend the input, run again")
+        if self._order.output is not None and job.rows:
+            self._phase(job, "exporting", rows=job.rows, totals=job.totals)
+            await export(self._context, job, self._order.output, self._order.output_format)
+        return await self.ended(job)

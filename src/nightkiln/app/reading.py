@@ -1,0 +1,88 @@
+"""Looking at a home while others work in it: no lock is taken, nothing is written."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from nightkiln.core.errors import NotFound
+from nightkiln.core.events import JobView, Progressed
+from nightkiln.core.job import Job, JobState, Live
+from nightkiln.service.context import Context
+from nightkiln.service.results import export, find_job
+from nightkiln.store import jobs
+from nightkiln.store.database import Database
+from nightkiln.vault.home import Home
+
+WATCH_S: Final = 0.5
+_RUNNING: Final = frozenset(
+    {JobState.VALIDATING, JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}
+)
+
+
+class Reading:
+    """The reading verbs of a home."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def jobs(self, *, limit: int = 50) -> list[JobView]:
+        """The newest jobs, newest first."""
+        found = await self._context.store.read(
+            lambda tx: jobs.list_jobs(tx, project=self._context.project, limit=limit)
+        )
+        return [self._view(job) for job in found]
+
+    async def job(self, name: str) -> JobView:
+        """A job by its id, a unique beginning of it, or `last`. Raises NotFound."""
+        return self._view(await find_job(self._context, name))
+
+    async def export(self, name: str, output: str, output_format: str | None) -> int:
+        """Write a finished job's table; the number of rows. Raises NotFound, UsageError."""
+        return await export(
+            self._context, await find_job(self._context, name), output, output_format
+        )
+
+    async def watch(
+        self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event
+    ) -> JobView:
+        """Follow a job until it is over, nobody runs it, or `stop` is set."""
+        view = await self.job(name)
+        while not (view.job.state.is_terminal or not view.running or stop.is_set()):
+            listen(progress_of(view.job, now=self._context.clock()))
+            try:
+                async with asyncio.timeout(WATCH_S):
+                    await stop.wait()
+            except TimeoutError:
+                pass
+            view = await self.job(view.job.id)
+        listen(progress_of(view.job, now=self._context.clock()))
+        return view
+
+    def _view(self, job: Job) -> JobView:
+        running = job.state in _RUNNING and self._context.home.is_running(job.id)
+        return JobView(job=job, running=running)
+
+
+def progress_of(job: Job, *, now: float) -> Progressed:
+    """A job's progress as its runner last told it, never less than what is committed."""
+    live = job.live
+    if live is None or job.state.is_terminal or live.totals.answered < job.totals.answered:
+        live = Live(at=now, totals=job.totals)
+    return Progressed(job=job.id, phase=str(job.state), rows=job.rows, live=live)
+
+
+@asynccontextmanager
+async def open_reading(root: Path) -> AsyncIterator[Reading]:
+    """Open a home for reading. Raises NotFound when there is none."""
+    home = Home(root)
+    if not home.database.exists():
+        raise NotFound(
+            f"there are no jobs in {root}", hint="nightkiln run INPUT -o OUTPUT … makes the first"
+        )
+    store = await Database.open(home.database, read_only=True)
+    try:
+        yield Reading(Context(store, home))
+    finally:
+        await store.aclose()

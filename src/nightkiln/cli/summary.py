@@ -1,0 +1,157 @@
+"""How a run ended, in words and as an exit code. Pure."""
+
+import msgspec
+
+from nightkiln.cli.numbers import count, money, short, span
+from nightkiln.cli.options import Allowance
+from nightkiln.core.events import Ended, FaultSample
+from nightkiln.core.job import JobState
+from nightkiln.core.usage import NANOS_PER_USD
+
+ROW_ERRORS = 3
+FAILED = 4
+WAITED = 9
+_LABEL = 13
+
+
+class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The one JSON object of `run --json`."""
+
+    job: str
+    state: str
+    reason: str
+    rows: int
+    ok: int
+    failed: int
+    reused: int
+    truncated: int
+    attempts: int
+    maybe_billed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    elapsed_s: float
+    rows_per_s: float
+    tokens_per_s: float
+    cost_usd: float | None
+    spent_usd: float  # over all generations, where a price is known
+    faults: tuple[FaultSample, ...]
+    output: str | None
+    exit_code: int
+
+
+def exit_code_of(ended: Ended, allowance: Allowance, *, signal_code: int | None) -> int:
+    """The exit code; `signal_code` is 130 or 143 when a signal stopped us."""
+    if ended.state is JobState.SUCCEEDED:
+        return 0
+    if ended.state is JobState.COMPLETED_WITH_ERRORS:
+        return 0 if allowance.covers(ended.totals.failed, ended.rows) else ROW_ERRORS
+    if ended.state.is_terminal:
+        return FAILED  # failed, cancelled by somebody else, expired
+    return WAITED if signal_code is None else signal_code
+
+
+def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
+    """The end as one object."""
+    totals = ended.totals
+    return EndedReport(
+        job=ended.job,
+        state=str(ended.state),
+        reason=ended.reason,
+        rows=ended.rows,
+        ok=totals.ok,
+        failed=totals.failed,
+        reused=ended.reused,
+        truncated=totals.truncated,
+        attempts=totals.attempts,
+        maybe_billed=totals.maybe_billed,
+        input_tokens=totals.input_tokens,
+        cached_tokens=totals.cached_tokens,
+        output_tokens=totals.output_tokens,
+        elapsed_s=round(ended.elapsed_s, 3),
+        rows_per_s=round(ended.rows_per_s, 3),
+        tokens_per_s=round(ended.tokens_per_s, 3),
+        cost_usd=ended.cost_usd,
+        spent_usd=ended.spent.cost_nanos / NANOS_PER_USD,
+        faults=ended.faults,
+        output=ended.output,
+        exit_code=exit_code,
+    )
+
+
+def summary_of(ended: Ended, *, model: str, again: str) -> str:
+    """The end in lines. `again` is the command that goes on with the job."""
+    lines = [_headline(ended)]
+    lines += [line for sample in ended.faults for line in _fault(sample)]
+    if ended.reused:
+        lines.append(_line("reused", f"{count(ended.reused)} reused, $0"))
+    if ended.totals.truncated:
+        lines.append(
+            _line("truncated", f"{count(ended.totals.truncated)} cut at the token limit;")
+            + " finish_reason says length, --max-tokens raises the limit"
+        )
+    lines += _figures(ended, model)
+    if ended.output is not None and ended.state.is_terminal:
+        lines.append(_line("output", ended.output))
+    lines.append(_line("next", _next(ended, again)))
+    return "\n".join(lines)
+
+
+def _headline(ended: Ended) -> str:
+    totals = ended.totals
+    rows = f"{count(totals.ok)} ok"
+    if totals.failed:
+        rows += f", {count(totals.failed)} failed"
+    rows += f" of {count(ended.rows)} rows"
+    why = f" ({ended.reason})" if ended.reason else ""
+    word = str(ended.state).replace("_", " ")
+    return f"{word}{why}: {rows} in {span(ended.elapsed_s)} · job {ended.job}"
+
+
+def _fault(sample: FaultSample) -> list[str]:
+    said = f": {sample.message}" if sample.message else ""
+    first = f"{count(sample.count)} {sample.fault}, e.g. row {sample.row}{said}"
+    return [_line("failed", first), *([" " * _LABEL + f"fix: {sample.fix}"] if sample.fix else [])]
+
+
+def _figures(ended: Ended, model: str) -> list[str]:
+    totals, lines = ended.totals, []
+    if totals.input_tokens or totals.output_tokens:
+        cached = f" ({short(totals.cached_tokens)} cached)" if totals.cached_tokens else ""
+        tokens = f"{short(totals.input_tokens)} in{cached}, {short(totals.output_tokens)} out"
+        lines.append(_line("tokens", tokens))
+    if ended.rows_per_s:
+        speed = f"{short(ended.rows_per_s)} rows/s, {short(ended.tokens_per_s)} tok/s"
+        lines.append(_line("speed", speed))
+    lines.append(_line("cost", _cost(ended, model)))
+    if ended.spent.maybe_billed:
+        lines.append(
+            _line("maybe billed", f"{count(ended.spent.maybe_billed)} requests were sent and")
+            + " their answer never seen; a provider may have charged them"
+        )
+    return lines
+
+
+def _cost(ended: Ended, model: str) -> str:
+    if ended.cost_usd is None:
+        return f"cost unknown: no price for {model}"
+    total = ended.spent.cost_nanos / NANOS_PER_USD
+    over_all = f" ({money(total)} with earlier generations)" if total > ended.cost_usd else ""
+    partly = f", {count(ended.totals.unpriced)} answers have no known price"
+    return money(ended.cost_usd) + over_all + (partly if ended.totals.unpriced else "")
+
+
+def _next(ended: Ended, again: str) -> str:
+    if not ended.state.is_terminal or ended.state is JobState.CANCELLED:
+        return again
+    if ended.faults:
+        return f"nightkiln explain {ended.faults[0].fault}"
+    if ended.state is JobState.EXPIRED:
+        return again
+    if ended.output is None and ended.state is not JobState.FAILED:
+        return f"nightkiln jobs results {ended.job} -o answers.csv"
+    return f"nightkiln jobs show {ended.job}"
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL - 2}}{text}"

@@ -1,0 +1,1 @@
+"""The use cases, over a store and a vault. Knows neither HTTP nor who asks."""

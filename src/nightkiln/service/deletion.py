@@ -1,0 +1,88 @@
+"""Deleting a job: a tombstone that fences commits, then the files, then the row.
+
+The ledger keeps what was spent. Whatever a crash leaves half done is finished
+by `collect_garbage` when a home is opened.
+"""
+
+import asyncio
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from nightkiln.core import crashpoints
+from nightkiln.core.errors import HomeBusy
+from nightkiln.core.ids import JobId
+from nightkiln.core.job import JobState
+from nightkiln.service import moves
+from nightkiln.service.context import Context
+from nightkiln.store import jobs
+from nightkiln.vault.durable import disk_errors, fsync_dir
+from nightkiln.vault.home import Lock
+
+_YIELD_S: Final = 15.0  # for the runner to see the tombstone and let go
+_POLL_S: Final = 0.1
+_ORPHAN_AGE_S: Final = 3600.0  # younger folders may belong to a job being accepted
+
+
+async def delete(context: Context, job: JobId) -> None:
+    """Remove a job and its files. Raises NotFound, HomeBusy, DiskError; safe to repeat."""
+    await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
+    await moves.move(context, job, JobState.DELETING)
+    crashpoints.reach("delete.tombstone")
+    lock = await _runner_gone(context, job)
+    try:
+        await asyncio.to_thread(_remove_files, context, job)
+        crashpoints.reach("delete.files")
+        await context.store.write(lambda tx: jobs.remove(tx, job))
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+async def _runner_gone(context: Context, job: JobId) -> Lock | None:
+    """Wait until nobody works on the job; its lock, unless its files are gone."""
+    until = asyncio.get_running_loop().time() + _YIELD_S
+    while context.files(job).root.exists():
+        if (lock := context.home.lock_job(job)) is not None:
+            return lock
+        if asyncio.get_running_loop().time() > until:
+            raise HomeBusy(
+                f"job {job} is still being run by another process",
+                hint="stop that process, then delete again",
+            )
+        await asyncio.sleep(_POLL_S)
+    return None
+
+
+def _remove_files(context: Context, job: JobId) -> None:
+    root = context.files(job).root
+    with disk_errors("deleting a job's files"):
+        if root.exists():
+            shutil.rmtree(root)
+            fsync_dir(root.parent)
+
+
+async def collect_garbage(context: Context) -> None:
+    """Finish deletions that a crash cut short; remove folders that no job ever had."""
+    for job in await context.store.read(lambda tx: jobs.in_states(tx, {JobState.DELETING})):
+        lock = context.home.lock_job(job.id)
+        if lock is None and context.files(job.id).root.exists():
+            continue  # somebody is at it
+        if lock is not None:
+            lock.release()
+        await delete(context, job.id)
+    for folder in await asyncio.to_thread(_old_folders, context):
+        if not await context.store.read(partial(jobs.find, job=JobId(folder.name))):
+            await asyncio.to_thread(_remove_files, context, JobId(folder.name))
+
+
+def _old_folders(context: Context) -> list[Path]:
+    """Job folders and spooled inputs that nothing has touched for a while."""
+    horizon = time.time() - _ORPHAN_AGE_S
+    for spooled in context.home.spool.glob("*"):
+        if spooled.stat().st_mtime < horizon:
+            spooled.unlink(missing_ok=True)
+    folders = (context.home.root / "jobs").glob("job_*")
+    return [folder for folder in folders if folder.stat().st_mtime < horizon]

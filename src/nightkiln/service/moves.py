@@ -1,0 +1,126 @@
+"""Moving a job from state to state, each move one transaction."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from nightkiln.core import crashpoints
+from nightkiln.core.errors import NotFound
+from nightkiln.core.ids import JobId, RunId
+from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.service.context import Context
+from nightkiln.service.ingest import Ingested
+from nightkiln.store import chunks, generations, jobs
+from nightkiln.store.tx import Tx
+
+
+async def _change(context: Context, job: JobId, change: Callable[[Job], Job]) -> Job:
+    """Read, change and save a job in one transaction. Raises NotFound, IllegalMove."""
+
+    async def use_case(tx: Tx) -> Job:
+        found = await jobs.find(tx, job)
+        if found is None:
+            raise NotFound(f"job {job} is gone")
+        changed = change(found)
+        if changed != found:
+            await jobs.save(tx, changed)
+        return changed
+
+    return await context.store.write(use_case)
+
+
+async def move(context: Context, job: JobId, to: JobState, *, reason: str = "") -> Job:
+    """Take a job to its next state; it is no error when it is there. Raises IllegalMove."""
+
+    def change(found: Job) -> Job:
+        moved = found if found.state is to else found.moved(to)
+        return msgspec.structs.replace(moved, reason=reason)
+
+    return await _change(context, job, change)
+
+
+async def begin_run(context: Context, job: JobId, run: RunId) -> Job:
+    """A run starts work: the leases of dead runs are opened again. Raises IllegalMove."""
+    now = context.clock()
+
+    async def use_case(tx: Tx) -> Job:
+        found = await jobs.find(tx, job)
+        if found is None:
+            raise NotFound(f"job {job} is gone")
+        await chunks.adopt(tx, job, run=run)
+        moved = found if found.state is JobState.RUNNING else found.moved(JobState.RUNNING)
+        started = msgspec.structs.replace(moved, started_at=found.started_at or now, reason="")
+        await jobs.save(tx, started)
+        return started
+
+    return await context.store.write(use_case)
+
+
+async def validated(context: Context, job: JobId, ingested: Ingested) -> Job:
+    """Every row is known: the chunks are recorded and the job is queued."""
+
+    async def use_case(tx: Tx) -> Job:
+        found = await jobs.find(tx, job)
+        if found is None:
+            raise NotFound(f"job {job} is gone")
+        if found.state is not JobState.VALIDATING:
+            return found
+        await chunks.insert_many(tx, ingested.chunks)
+        queued = msgspec.structs.replace(
+            found.moved(JobState.QUEUED), rows=ingested.rows, columns=ingested.columns
+        )
+        await jobs.save(tx, queued)
+        return queued
+
+    done = await context.store.write(use_case)
+    crashpoints.reach("ingest.finished")
+    return done
+
+
+async def fail(context: Context, job: JobId, reason: str) -> Job:
+    """The input cannot be taken."""
+    now = context.clock()
+    return await _change(
+        context,
+        job,
+        lambda found: msgspec.structs.replace(
+            found.moved(JobState.FAILED), reason=reason, ended_at=now
+        ),
+    )
+
+
+async def want(context: Context, job: JobId, wanted: Wanted) -> None:
+    """Ask the runner of a job for something."""
+    await context.store.write(
+        lambda tx: jobs.want(tx, job, wanted, project=context.project)
+    )
+
+
+async def retry(context: Context, job: JobId) -> Job:
+    """Open the next generation over every row without a result. Raises IllegalMove."""
+    now = context.clock()
+
+    async def use_case(tx: Tx) -> Job:
+        found = await jobs.get(tx, job, project=context.project)
+        opened = msgspec.structs.replace(
+            found.moved(JobState.QUEUED),
+            generation=found.generation + 1,
+            reason="",
+            ended_at=None,
+        )
+        await jobs.save(tx, opened)
+        await jobs.want(tx, job, Wanted.RUN, project=context.project)
+        await generations.begin(tx, job, opened.generation, now=now)
+        await chunks.reopen(tx, job, classes=None, generation=opened.generation)
+        again = await jobs.find(tx, job)
+        assert again is not None
+        return again
+
+    done = await context.store.write(use_case)
+    crashpoints.reach("retry.opened")
+    return done
+
+
+async def adopt(context: Context, job: JobId, run: RunId) -> None:
+    """Open again what dead runs had leased. The caller holds the job's lock."""
+    await context.store.write(lambda tx: chunks.adopt(tx, job, run=run))

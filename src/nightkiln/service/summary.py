@@ -1,0 +1,85 @@
+"""How a run ended, in numbers and one sample per kind of row error."""
+
+import asyncio
+from typing import Final
+
+import pyarrow.parquet as pq
+
+from nightkiln.core.events import Ended, FaultSample
+from nightkiln.core.explain import FAULTS
+from nightkiln.core.fault import FaultClass
+from nightkiln.core.job import Job
+from nightkiln.core.usage import NANOS_PER_USD
+from nightkiln.service.context import Context
+from nightkiln.vault.home import JobFiles
+from nightkiln.vault.parts import IMPLIED
+from nightkiln.vault.publish import read_manifest
+
+_SHORT_S: Final = 0.001
+
+
+async def summarise(
+    context: Context,
+    job: Job,
+    *,
+    reused: int,
+    elapsed_s: float,
+    rows: int,
+    tokens: int,
+    output: str | None,
+) -> Ended:
+    """The end of a run. `rows` and `tokens` are this run's; reused rows cost nothing."""
+    over = max(elapsed_s, _SHORT_S)
+    samples: tuple[FaultSample, ...] = ()
+    if job.state.is_terminal and job.totals.failed:
+        samples = await asyncio.to_thread(_samples, context.files(job.id), job)
+    return Ended(
+        job=job.id,
+        state=job.state,
+        reason=job.reason,
+        rows=job.rows,
+        reused=reused,
+        totals=job.totals,
+        spent=job.spent,
+        elapsed_s=elapsed_s,
+        rows_per_s=rows / over,
+        tokens_per_s=tokens / over,
+        cost_usd=_cost(job),
+        faults=samples,
+        output=output,
+    )
+
+
+def _cost(job: Job) -> float | None:
+    """What all generations cost so far; None when no answer has a price."""
+    if job.spent.unpriced and not job.spent.cost_nanos:
+        return None
+    return job.spent.cost_nanos / NANOS_PER_USD
+
+
+def _samples(files: JobFiles, job: Job) -> tuple[FaultSample, ...]:
+    """One published row per fault class, the most frequent class first."""
+    wanted = dict(job.totals.faults)
+    found: dict[str, tuple[int, str]] = {}
+    manifest = read_manifest(files, job.generation)
+    for file in () if manifest is None else manifest.files:
+        if len(found) == len(wanted):
+            break
+        part = pq.read_table(
+            files.published(job.generation) / file.name,
+            columns=["row", "fault", "fault_message"],
+            use_threads=False,
+            partitioning=None,
+        )
+        for entry in part.filter(part.column("fault").is_valid()).to_pylist():
+            found.setdefault(entry["fault"], (entry["row"], entry["fault_message"] or ""))
+    return tuple(
+        FaultSample(
+            fault=kind,
+            count=count,
+            row=found.get(kind, (-1, ""))[0],
+            message=found.get(kind, (-1, IMPLIED.get(FaultClass(kind), "")))[1],
+            fix=FAULTS[FaultClass(kind)].fix,
+        )
+        for kind, count in sorted(wanted.items(), key=lambda item: -item[1])
+    )

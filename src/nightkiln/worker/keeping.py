@@ -1,0 +1,52 @@
+"""Keeps the answers of a job that ends before all its rows have one.
+
+Every chunk with a journal gets a part of what is there, and the spending is
+booked. Nothing is asked of any backend.
+"""
+
+from collections.abc import Callable, Iterable
+
+from nightkiln.core.answer import Attempt
+from nightkiln.core.ids import RunId
+from nightkiln.core.job import Job
+from nightkiln.core.request import Prompt
+from nightkiln.dispatch.tally import Tally
+from nightkiln.vault.home import JobFiles
+from nightkiln.worker.base import Leases
+from nightkiln.worker.window import Window
+
+_AT_ONCE = 8
+
+
+async def keep_answers(
+    job: Job, run: RunId, *, leases: Leases, files: JobFiles, clock: Callable[[], float]
+) -> None:
+    """Seal and commit every chunk that has a journal. Raises DiskError; safe to repeat."""
+    numbers = sorted({int(path.name.split(".")[0]) for path in files.journal.glob("*.log")})
+    window = Window(
+        job,
+        run,
+        leases=leases,
+        files=files,
+        encoder=_never_asked,
+        tally=Tally(job.totals),
+        clock=clock,
+    )
+    try:
+        while numbers and (opened := await window.lease_more(_AT_ONCE, among=numbers)):
+            for chunk in opened:
+                await window.seal(chunk, backend=_last_backend(chunk.all_attempts()))
+    finally:
+        await window.aclose()
+
+
+def _never_asked(_: Prompt) -> bytes:
+    raise AssertionError("keeping answers asks nothing")
+
+
+def _last_backend(attempts: Iterable[Attempt]) -> str:
+    """Whom the spending is booked on."""
+    name = ""
+    for attempt in attempts:
+        name = attempt.backend
+    return name

@@ -1,0 +1,84 @@
+"""From a lease to a chunk in work: its rows, its journals, its prompts."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from nightkiln.core.chunk import Chunk, Lease
+from nightkiln.core.job import Job
+from nightkiln.core.request import Prompt
+from nightkiln.tables.prompts import Renderer
+from nightkiln.vault.durable import disk_errors
+from nightkiln.vault.home import JobFiles
+from nightkiln.vault.parts import read_part
+from nightkiln.vault.recovery import Recovered, recover
+from nightkiln.vault.segments import InputReader
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lease is about, read from disk."""
+
+    lease: Lease
+    prompts: dict[int, Prompt]  # of the rows that need an answer in this generation
+    ids: dict[int, str]  # custom ids by row, where there are any
+    base: pa.Table | None  # the earlier generation's answers that stay
+    recovered: Recovered
+
+
+class Opener:
+    """Opens leases of one job. Runs in a thread; one call at a time."""
+
+    def __init__(self, job: Job, files: JobFiles) -> None:
+        self._files = files
+        self._input = InputReader(files)
+        self._renderer = Renderer(job.spec.prompt, job.columns, job.spec.source.kind)
+
+    def open(self, lease: Lease) -> Opened:
+        """Read what a lease is about. Raises DiskError."""
+        with disk_errors("reading a chunk"):
+            return self._open(lease)
+
+    def _open(self, lease: Lease) -> Opened:
+        chunk = lease.chunk
+        journals = self._files.journals_of(chunk.number)
+        _sync([path for _, path in journals])
+        rows = range(chunk.first_row, chunk.first_row + chunk.rows)
+        given = self._input.read(chunk)
+        prompts = dict(zip(rows, self._renderer.prompts(given.rows), strict=True))
+        ids = {} if given.ids is None else dict(zip(rows, given.ids.to_pylist(), strict=True))
+        base = self._base(chunk)
+        if base is not None:
+            for row in base.column("row").to_pylist():
+                del prompts[row]
+        return Opened(
+            lease=lease,
+            prompts=prompts,
+            ids=ids,
+            base=base,
+            recovered=recover(journals),
+        )
+
+    def _base(self, chunk: Chunk) -> pa.Table | None:
+        """The rows of the committed part that this generation keeps: those with a result."""
+        if chunk.committed_epoch is None:
+            return None
+        part = read_part(self._files.part(chunk.number, chunk.committed_epoch))
+        kept = [status == "ok" for status in part.column("status").to_pylist()]
+        return part.filter(pa.array(kept))
+
+    def close(self) -> None:
+        """Close the input."""
+        self._input.close()
+
+
+def _sync(journals: Sequence[Path]) -> None:
+    """Make sure of what an earlier epoch left in the page cache: it counts as progress now."""
+    for path in journals:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,270 @@
+"""Runs one job: leases chunks, keeps the slots busy, seals and commits, until there is no more.
+
+The runner obeys what is wanted of the job (it polls), reports how far it is,
+and stops when told to. It ends a run early only for what no waiting mends; a
+row's failure is never its business, and a backend's absence makes it wait.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from nightkiln.core.errors import (
+    AuthError,
+    DiskError,
+    Fenced,
+    NightkilnError,
+    QuotaError,
+    UnreachableError,
+)
+from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.ids import RunId
+from nightkiln.core.job import Job, JobState, Live, Wanted
+from nightkiln.dispatch.lane import Dice, Lane
+from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.dispatch.tally import Tally
+from nightkiln.vault.home import JobFiles
+from nightkiln.worker.base import Leases
+from nightkiln.worker.pace import Pace
+from nightkiln.worker.window import Window
+
+TICK_S: Final = 0.1
+REPORT_S: Final = 1.0
+DRAIN_S: Final = 10.0
+LEAVE_S: Final = 5.0  # to make the journals safe at the end
+_SEAL_AGAIN_S: Final = 1.0
+
+
+class Ending(enum.StrEnum):
+    """Why a run ended."""
+
+    DONE = "done"  # every chunk is committed
+    STOPPED = "stopped"  # it was told to stop
+    PAUSE = "pause"  # a pause is wanted
+    CANCEL = "cancel"  # a cancel is wanted
+    GONE = "gone"  # the job is being deleted
+    WAITED = "waited"  # nothing moved for as long as it may wait
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is told once."""
+
+    slots: int = 64
+    wait_s: float | None = 600.0  # None: wait without limit
+    drain_s: float = DRAIN_S
+
+
+class Runner:
+    """One run of one job by one process. `run` once, then throw away."""
+
+    def __init__(
+        self,
+        job: Job,
+        run: RunId,
+        *,
+        leases: Leases,
+        files: JobFiles,
+        lane: Lane,
+        settings: RunSettings,
+        dice: Dice,
+        on_live: Callable[[Live], None],
+        stop: asyncio.Event,
+    ) -> None:
+        self._job = job
+        self._leases = leases
+        self._lane = lane
+        self._settings = settings
+        self._dice = dice
+        self._on_live = on_live
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._files = files
+        self.tally = Tally(job.totals)
+        self.pace = Pace(self._loop.time())
+        self.waiting = ""
+        self._window = Window(
+            job,
+            run,
+            leases=leases,
+            files=files,
+            encoder=lane.backend.encoder(job.spec),
+            tally=self.tally,
+            clock=dice.clock,
+        )
+        self._pulse = asyncio.Event()
+        self._sealing: dict[int, asyncio.Task[None]] = {}
+        self._more = True  # the store may have more open chunks
+        self._moved_at = self._loop.time()
+        self._reported_at = 0.0
+
+    async def run(self) -> Ending:
+        """Work until there is nothing more to do. Raises what no waiting mends."""
+        self._lane.start()
+        try:
+            ending = await self._work()
+        finally:
+            await self._finish()
+        return ending
+
+    async def _work(self) -> Ending:
+        while True:
+            self._look_for_bugs()
+            await self._fill()
+            if not self._more and not self._window.open and not self._sealing:
+                return Ending.DONE
+            if (ending := await self._told_to_end()) is not None:
+                return ending
+            self._check_lane()
+            if self._waited_enough():
+                return Ending.WAITED
+            await self._tick()
+
+    # -- the window
+
+    async def _fill(self) -> None:
+        """Lease chunks until the slots have two rounds of rows before them."""
+        target = 2 * self._settings.slots
+        try:
+            while self._more and self._window.unanswered < target and not self._window.is_full:
+                missing = target - self._window.unanswered
+                opened = await self._window.lease_more(max(1, missing // 16))
+                self._more = bool(opened)
+                for chunk in opened:
+                    self._begin(chunk)
+        except DiskError as error:
+            self._window.trouble = error
+
+    def _begin(self, chunk: OpenChunk) -> None:
+        chunk.on_answered = self._answered
+        if chunk.unanswered:
+            self._lane.add(chunk)
+        else:
+            self._answered(chunk)
+
+    def _answered(self, chunk: OpenChunk) -> None:
+        number = chunk.lease.chunk.number
+        task = self._loop.create_task(self._seal(chunk), name=f"seal chunk {number}")
+        self._sealing[number] = task
+        task.add_done_callback(lambda _: self._pulse.set())
+
+    async def _seal(self, chunk: OpenChunk) -> None:
+        """Seal and commit; a full disk is waited out, for the answers are safe elsewhere."""
+        while True:
+            try:
+                await self._window.seal(chunk, backend=self._lane.backend.name)
+            except DiskError as error:
+                self._window.trouble = error
+                await asyncio.sleep(_SEAL_AGAIN_S)
+            else:
+                return
+
+    def _look_for_bugs(self) -> None:
+        """Raise what killed a slot, a healing or a sealing (Fenced among them)."""
+        if (bug := self._lane.broken()) is not None:
+            raise bug
+        self._window.check_healing()
+        for number, task in list(self._sealing.items()):
+            if task.done():
+                del self._sealing[number]
+                self._window.trouble = None
+                task.result()
+
+    # -- when to end
+
+    async def _told_to_end(self) -> Ending | None:
+        if self._stop.is_set():
+            return Ending.STOPPED
+        if self._loop.time() - self._reported_at < REPORT_S:
+            return None
+        await self._report()
+        job = await self._leases.job(self._job.id)
+        if job.state is JobState.DELETING:
+            return Ending.GONE
+        return {Wanted.CANCEL: Ending.CANCEL, Wanted.PAUSE: Ending.PAUSE}.get(job.wanted)
+
+    def _check_lane(self) -> None:
+        """Before the first answer, what is wrong with the backend ends the run."""
+        fault = self._lane.breaker.fault
+        if fault is None or self._lane.answered_any:
+            return
+        if (error := _error_of(fault, self._lane.backend.name)) is not None:
+            raise error
+
+    def _waited_enough(self) -> bool:
+        limit, now = self._settings.wait_s, self._loop.time()
+        trouble = self._window.trouble
+        self.waiting = trouble.message if trouble else self._lane.waiting_for()
+        if not self.waiting:
+            self._moved_at = now
+        return limit is not None and now - self._moved_at > limit
+
+    async def _tick(self) -> None:
+        try:
+            async with asyncio.timeout(TICK_S):
+                await self._pulse.wait()
+        except TimeoutError:
+            pass
+        self._pulse.clear()
+        self.pace.count(
+            self._loop.time(), rows=self.tally.fresh_rows, tokens=self.tally.fresh_tokens
+        )
+        self._on_live(self._live())
+
+    # -- telling
+
+    def _live(self) -> Live:
+        return Live(
+            at=self._dice.clock(),
+            totals=self.tally.totals(),
+            rows_per_s=self.pace.rows_per_s,
+            tokens_per_s=self.pace.tokens_per_s,
+            in_flight=self._lane.in_flight,
+            slots=self._settings.slots,
+            waiting=self.waiting,
+        )
+
+    async def _report(self) -> None:
+        self._reported_at = self._loop.time()
+        try:
+            await self._leases.report(self._job.id, self._live())
+        except DiskError as error:
+            self._window.trouble = error
+
+    # -- the end
+
+    async def _finish(self) -> None:
+        """Stop the lane, keep every answer, and let go of everything."""
+        await self._lane.stop(drain_s=self._settings.drain_s)
+        for task in self._sealing.values():
+            if self._window.trouble is not None:
+                task.cancel()
+        await asyncio.gather(*self._sealing.values(), return_exceptions=True)
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                for chunk in list(self._window.open.values()):
+                    await self._window.leave(chunk)
+        except (TimeoutError, DiskError, Fenced):
+            pass  # what is journalled stays; the next run finds the leases dead with our lock
+        finally:
+            await self._window.aclose()
+
+
+def _error_of(fault: Fault, backend: str) -> NightkilnError | None:
+    """What ends a run before its first answer."""
+    said = f"{backend}: {fault.code}" + (f": {fault.message}" if fault.message else "")
+    if fault.kind is FaultClass.AUTH:
+        return AuthError(f"the credential is refused by {said}", hint="give another --key")
+    if fault.kind is FaultClass.QUOTA:
+        return QuotaError(f"no quota left at {said}", hint="add credits or use another key")
+    if fault.kind is FaultClass.ROUTE:
+        return UnreachableError(
+            f"the model is not served by {said}", hint="check --model and --endpoint"
+        )
+    if fault.unreachable:
+        return UnreachableError(
+            f"no connection to {said}", hint="check --endpoint, and that the server runs"
+        )
+    return None

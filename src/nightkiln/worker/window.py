@@ -1,0 +1,202 @@
+"""The open window: the chunks a runner has leased and is working on.
+
+Enough chunks stay open that unanswered rows never fall below twice the slots,
+so no chunk's tail stalls the rest; one set of slots serves all of them. A byte
+cap keeps large rows from filling memory.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from nightkiln.core import crashpoints
+from nightkiln.core.chunk import Lease
+from nightkiln.core.errors import DiskError
+from nightkiln.core.ids import RunId
+from nightkiln.core.job import Job
+from nightkiln.core.request import Prompt
+from nightkiln.dispatch.openchunk import Encoder, OpenChunk
+from nightkiln.dispatch.tally import Tally
+from nightkiln.vault.durable import as_disk_error, disk_errors
+from nightkiln.vault.frames import Answered
+from nightkiln.vault.home import JobFiles
+from nightkiln.vault.journal import Journal, JournalWriter, Note
+from nightkiln.worker.base import Leases
+from nightkiln.worker.opening import Opened, Opener
+from nightkiln.worker.sealing import clean, seal
+
+WINDOW_BYTES: Final = 64 * 1024 * 1024  # of prompts in open chunks
+_LEASE_AT_ONCE: Final = 8
+_HEAL_S: Final = 1.0  # between tries to get a working journal again
+
+
+class Window:
+    """Opens, heals and closes chunks. Owned by a runner, on its event loop."""
+
+    def __init__(
+        self,
+        job: Job,
+        run: RunId,
+        *,
+        leases: Leases,
+        files: JobFiles,
+        encoder: Encoder,
+        tally: Tally,
+        clock: Callable[[], float],
+    ) -> None:
+        self.open: dict[int, OpenChunk] = {}
+        self.trouble: DiskError | None = None  # the disk's, while it lasts
+        self._job = job
+        self._run = run
+        self._leases = leases
+        self._files = files
+        self._encoder = encoder
+        self._tally = tally
+        self._clock = clock
+        self._opener = Opener(job, files)
+        self._writer = JournalWriter()
+        self._opened: dict[int, Opened] = {}
+        self._bytes: dict[int, int] = {}
+        self._healing: dict[int, asyncio.Task[None]] = {}
+        self._requests = itertools.count()
+        self._leased: list[Lease] = []  # ours, not opened yet
+
+    @property
+    def unanswered(self) -> int:
+        """Rows without an answer over all open chunks."""
+        return sum(chunk.unanswered for chunk in self.open.values())
+
+    @property
+    def is_full(self) -> bool:
+        """True when the prompts of open chunks take all the memory they may."""
+        return sum(self._bytes.values()) >= WINDOW_BYTES
+
+    async def lease_more(self, want: int, *, among: Sequence[int] | None = None) -> list[OpenChunk]:
+        """Lease and open some chunks, at most `want`; an empty list when there are no more.
+
+        Raises DiskError; leases that could not be opened are kept for the next call.
+        """
+        if not self._leased:
+            self._leased = await self._leases.lease(
+                self._job.id,
+                run=self._run,
+                want=min(want, _LEASE_AT_ONCE),
+                request_id=f"{self._run}.{next(self._requests)}",
+                among=among,
+            )
+            crashpoints.reach("chunk.leased")
+        opened = []
+        while self._leased:
+            opened.append(await self._open(self._leased[0]))
+            del self._leased[0]
+        return opened
+
+    async def _open(self, lease: Lease) -> OpenChunk:
+        opened = await asyncio.to_thread(self._opener.open, lease)
+        number = lease.chunk.number
+        journal = Journal(
+            self._writer,
+            self._files.journal_of(number, lease.chunk.epoch),
+            clock=self._clock,
+            on_synced=self._count,
+            on_broken=lambda error: self._broken(number, error),
+        )
+        with disk_errors("opening a journal"):
+            await journal.open()
+        chunk = OpenChunk(
+            lease,
+            journal,
+            prompts=opened.prompts,
+            encoder=self._encoder,
+            recovered=opened.recovered,
+            keep_bodies=self._job.spec.keep_bodies,
+        )
+        for answer in chunk.recovered_answers():
+            self._tally.add(answer)
+        self.open[number] = chunk
+        self._opened[number] = opened
+        self._bytes[number] = sum(map(_size, opened.prompts.values()))
+        return chunk
+
+    def _count(self, notes: list[Note]) -> None:
+        for note in notes:
+            if isinstance(note, Answered):
+                self._tally.add_fresh(note)
+
+    # -- a journal that broke
+
+    def _broken(self, number: int, error: OSError) -> None:
+        self.trouble = as_disk_error(error, "writing a journal")
+        loop = asyncio.get_running_loop()
+        self._healing[number] = loop.create_task(self._heal(number), name=f"heal chunk {number}")
+
+    async def _heal(self, number: int) -> None:
+        """Go on under a new epoch as soon as the disk allows."""
+        chunk = self.open[number]
+        while True:
+            try:
+                chunk.lease = await self._leases.raise_epoch(chunk.lease)
+                await chunk.journal.reopen(
+                    self._files.journal_of(number, chunk.lease.chunk.epoch)
+                )
+            except (OSError, DiskError):
+                await asyncio.sleep(_HEAL_S)
+            else:
+                del self._healing[number]
+                if not self._healing:
+                    self.trouble = None
+                return
+
+    def check_healing(self) -> None:
+        """Raise what ended a healing for good (Fenced): somebody else has the chunk."""
+        for task in self._healing.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    # -- the end of a chunk
+
+    async def seal(self, chunk: OpenChunk, *, backend: str) -> None:
+        """Write the chunk's part, make it real and clean up. Raises DiskError, Fenced."""
+        opened = self._opened[chunk.lease.chunk.number]
+        await chunk.journal.drain()
+        sealed = await asyncio.to_thread(
+            seal,
+            self._files,
+            chunk.lease,
+            answers=chunk.answers(),
+            attempts=list(chunk.all_attempts()),
+            ids=opened.ids,
+            base=opened.base,
+        )
+        await self._leases.commit(chunk.lease, sealed, backend=backend)
+        crashpoints.reach("part.committed")
+        self._forget(chunk)
+        await asyncio.to_thread(clean, self._files, chunk.lease)
+
+    async def leave(self, chunk: OpenChunk) -> None:
+        """Give a chunk back unfinished, everything it has journalled safe."""
+        await chunk.journal.drain()
+        self._forget(chunk)
+        await self._leases.release(chunk.lease)
+
+    def _forget(self, chunk: OpenChunk) -> None:
+        number = chunk.lease.chunk.number
+        chunk.journal.close()
+        self.open.pop(number, None)
+        self._opened.pop(number, None)
+        self._bytes.pop(number, None)
+
+    async def aclose(self) -> None:
+        """Stop healing and the journal's threads; what is open stays journalled."""
+        for task in self._healing.values():
+            task.cancel()
+        await asyncio.gather(*self._healing.values(), return_exceptions=True)
+        for chunk in list(self.open.values()):
+            self._forget(chunk)
+        await self._writer.aclose()
+        self._opener.close()
+
+
+def _size(prompt: Prompt) -> int:
+    return len(prompt) if isinstance(prompt, str) else memoryview(prompt).nbytes
