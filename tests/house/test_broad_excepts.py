@@ -28,11 +28,24 @@ class Allowed(NamedTuple):
     reason: str
 
 
-ALLOWED: tuple[Allowed, ...] = ()
+ALLOWED: tuple[Allowed, ...] = (
+    Allowed(
+        place="dispatch/lane.py:Lane._answer",
+        border="row boundary",
+        since="2026-11-20",
+        reason="a bug in a backend is this attempt's fault, never the job's",
+    ),
+    Allowed(
+        place="app/jobrun.py:JobRun._answer",
+        border="task owner",
+        since="2026-11-20",
+        reason="whatever ends a run early leaves its job paused, then goes on up",
+    ),
+)
 
 # Equal to the length of the list. Lower it with every entry that goes; raising
 # it is a decision that a reviewer must see.
-CEILING = 0
+CEILING = 2
 
 
 class Handler(NamedTuple):

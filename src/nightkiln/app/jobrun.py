@@ -7,7 +7,7 @@ from nightkiln.app import parts
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core.errors import DiskError, InputError, JobFailed, UsageError, WaitTimeout
 from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
-from nightkiln.core.ids import JobId
+from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.core.usage import Totals
 from nightkiln.service import moves, summary
@@ -18,6 +18,7 @@ from nightkiln.service.leases import LocalLeases
 from nightkiln.service.orders import Order
 from nightkiln.service.results import export
 from nightkiln.store import jobs
+from nightkiln.worker.base import Desk
 from nightkiln.worker.keeping import keep_answers
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
@@ -74,10 +75,7 @@ class JobRun:
         return await summary.summarise(
             self._context,
             job,
-            reused=self._reused,
-            elapsed_s=elapsed,
-            rows=rows,
-            tokens=tokens,
+            summary.RunFigures(reused=self._reused, elapsed_s=elapsed, rows=rows, tokens=tokens),
             output=self._order.output if job.state.is_terminal else None,
         )
 
@@ -109,9 +107,9 @@ class JobRun:
         """What was cancelled before goes on as the next generation; a pause is over."""
         if job.wanted is Wanted.PAUSE:
             await moves.want(self._context, job.id, Wanted.RUN)
-        if job.state is JobState.CANCELLING or job.wanted is Wanted.CANCEL:
-            if not job.state.is_terminal:
-                job = await self.finish_cancel(self._context, job.id)
+        cancelled = job.state is JobState.CANCELLING or job.wanted is Wanted.CANCEL
+        if cancelled and not job.state.is_terminal:
+            job = await self.finish_cancel(self._context, job.id)
         if job.state in (JobState.CANCELLED, JobState.EXPIRED):
             job = await moves.retry(self._context, job.id)
         return job
@@ -147,15 +145,11 @@ class JobRun:
         """Run the job's open chunks and see where that leaves it."""
         run = self._context.new_run_id()
         job = await moves.begin_run(self._context, job.id, run)
-        chance = parts.dice()
+        desk = _desk(self._context, job, run)
         runner = Runner(
-            job,
-            run,
-            leases=LocalLeases(self._context),
-            files=self._context.files(job.id),
-            lane=parts.make_lane(self._order, self._backend, chance),
+            desk,
+            lane=parts.make_lane(self._order, self._backend, desk.dice),
             settings=RunSettings(slots=self._order.concurrency, wait_s=self._order.wait_s),
-            dice=chance,
             on_live=lambda live: self.listen(
                 Progressed(job=job.id, phase="running", rows=job.rows, live=live)
             ),
@@ -206,13 +200,7 @@ class JobRun:
         run = context.new_run_id()
         await moves.adopt(context, job, run)
         if found.rows:
-            await keep_answers(
-                found,
-                run,
-                leases=LocalLeases(context),
-                files=context.files(job),
-                clock=context.clock,
-            )
+            await keep_answers(_desk(context, found, run))
         return await finalize(context, job)
 
     async def _exported(self, job: Job) -> Ended:
@@ -222,3 +210,14 @@ class JobRun:
             self._phase(job, "exporting", rows=job.rows, totals=job.totals)
             await export(self._context, job, self._order.output, self._order.output_format)
         return await self.ended(job)
+
+
+def _desk(context: Context, job: Job, run: RunId) -> Desk:
+    """Where a run in this process works."""
+    return Desk(
+        job=job,
+        run=run,
+        leases=LocalLeases(context),
+        files=context.files(job.id),
+        dice=parts.dice(),
+    )

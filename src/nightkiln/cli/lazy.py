@@ -4,8 +4,9 @@ Help lists commands from a table, so it costs the same however many verbs there
 are and whatever they import.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import ClassVar
 
 import click
 import msgspec
@@ -21,7 +22,7 @@ class Verb(msgspec.Struct, frozen=True):
 class LazyGroup(click.Group):
     """A group whose commands are in a table. Never imports one to list it."""
 
-    verbs: dict[str, Verb] = {}  # set by `holding`
+    verbs: ClassVar[Mapping[str, Verb]] = {}  # set by `holding`
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the table."""
@@ -37,7 +38,7 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table as the help's list of commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, verb.help) for name, verb in self.verbs.items()])

@@ -4,14 +4,14 @@ import msgspec
 
 from nightkiln.cli.numbers import count, money, short, span
 from nightkiln.cli.options import Allowance
-from nightkiln.core.events import Ended, FaultSample
+from nightkiln.core.events import Ended, FaultSample, Planned
 from nightkiln.core.job import JobState
 from nightkiln.core.usage import NANOS_PER_USD
 
 ROW_ERRORS = 3
 FAILED = 4
 WAITED = 9
-_LABEL = 13
+_LABEL = 16
 
 
 class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,3 +155,22 @@ def _next(ended: Ended, again: str) -> str:
 
 def _line(label: str, text: str) -> str:
     return f"  {label:<{_LABEL - 2}}{text}"
+
+
+def plan_of(planned: Planned) -> str:
+    """What a run would do, in lines."""
+    to_ask = planned.rows - planned.reused
+    job = f"{planned.opening}{f', {planned.job}' if planned.job else ''}"
+    lines = [
+        f"would ask {count(max(0, to_ask))} of {count(planned.rows)} rows; nothing was sent",
+        _line("input", f"{planned.input_name} ({planned.format})"),
+        _line("columns", ", ".join(planned.columns)),
+        _line("model", planned.model),
+        _line("backend", f"{planned.backend}, {planned.concurrency} requests at once"),
+        _line("job", job),
+        _line("output", planned.output or "stays in the home"),
+        _line("first prompt", planned.prompt_sample.replace("\n", "\n" + " " * _LABEL)),
+    ]
+    if planned.reused:
+        lines.insert(6, _line("reused", f"{count(planned.reused)} reused, $0"))
+    return "\n".join(lines)

@@ -4,11 +4,12 @@ Errors explain themselves in the docstrings of their classes (`core.errors`);
 faults are values, so their words are kept here.
 """
 
+import inspect
 from typing import Final
 
 import msgspec
 
-from nightkiln.core.errors import catalogue
+from nightkiln.core.errors import NightkilnError, catalogue
 from nightkiln.core.fault import FaultClass
 
 
@@ -19,6 +20,19 @@ class FaultText(msgspec.Struct, frozen=True, kw_only=True):
     row: str  # what happens to the row
     fix: str  # what to do about it, one line
 
+
+class ErrorText(msgspec.Struct, frozen=True, kw_only=True):
+    """An error in words."""
+
+    exit_code: int
+    text: str
+
+
+_UNEXPECTED: Final = """Something happened that nightkiln does not know: the fault is ours.
+
+Answers already recorded are safe; run the same command again to go on. With
+NIGHTKILN_DEBUG=1 in the environment the command prints a traceback: please
+report it with the output of `nightkiln doctor`."""
 
 _F = FaultClass
 FAULTS: Final[dict[FaultClass, FaultText]] = {
@@ -108,6 +122,15 @@ def fix_for(fault: str) -> str:
         return FAULTS[FaultClass(fault)].fix
     except ValueError:
         return ""
+
+
+def error_text(code: str) -> ErrorText | None:
+    """The words of an error, or None where no error has this code."""
+    kind = catalogue().get(code)
+    if kind is None:
+        return None
+    text = _UNEXPECTED if kind is NightkilnError else inspect.cleandoc(kind.__doc__ or "")
+    return ErrorText(exit_code=kind.exit_code, text=text)
 
 
 def codes() -> tuple[str, ...]:

@@ -160,25 +160,27 @@ class Lane:
 
     def _take(self) -> Try | None:
         """The row that may go out now; None when there is none, with a timer set."""
-        if self._lonely:
-            return None
-        if not (self._ready or self._alone or self._waiting):
+        if self._lonely or not (self._ready or self._alone or self._waiting):
             return None
         now = self._loop.time()
         if self._waiting:
             self._ripen(now)
-        if now < self._blocked_until:
-            self._wake_at(self._blocked_until)
-            return None
-        if not self._ready and not self._may_go_alone():
-            return None
-        if self.breaker.is_open and not self.breaker.allow(now):
-            self._wake_at(self.breaker.next_at() or now + 1.0)
+        if not (self._ready or self._may_go_alone()) or not self._may_send(now):
             return None
         if self._ready:
             return self._ready.popleft()
         self._lonely = True
         return self._alone.popleft()
+
+    def _may_send(self, now: float) -> bool:
+        """What a throttle and the breaker say; when they say no, a timer is set."""
+        if now < self._blocked_until:
+            self._wake_at(self._blocked_until)
+            return False
+        if self.breaker.is_open and not self.breaker.allow(now):
+            self._wake_at(self.breaker.next_at() or now + 1.0)
+            return False
+        return True
 
     def _may_go_alone(self) -> bool:
         return bool(self._alone) and not self.in_flight and not self._waiting

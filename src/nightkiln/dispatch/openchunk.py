@@ -154,7 +154,6 @@ class OpenChunk:
         return self._recovered.answers.values()
 
 
-
 def _counts(attempt: Attempt) -> bool:
     """True for an earlier attempt that used up part of the row's right to more."""
     fault = attempt.fault

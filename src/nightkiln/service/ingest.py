@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
 from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import InputError
@@ -63,10 +62,7 @@ def ingest(
     """
     _check_source(job)
     done = notes(files)
-    if done:
-        start = msgspec.json.decode(done[-1].end, type=Place)
-    else:
-        start = Place()
+    start = msgspec.json.decode(done[-1].end, type=Place) if done else Place()
     writer = SegmentWriter(files, next_segment=len(done), next_row=start.row)
     last = start
     try:
@@ -166,7 +162,12 @@ def _chunks(job: Job, sealed: Iterable[SegmentNote]) -> Iterator[Chunk]:
     for segment, note in enumerate(sealed):
         for group, rows in enumerate(note.group_rows):
             yield Chunk(
-                job=job.id, number=number, first_row=row, rows=rows, segment=segment, row_group=group
+                job=job.id,
+                number=number,
+                first_row=row,
+                rows=rows,
+                segment=segment,
+                row_group=group,
             )
             number += 1
             row += rows

@@ -34,9 +34,7 @@ class LocalLeases:
     ) -> list[Lease]:
         """Open chunks in row order, each under a new epoch."""
         return await self._context.store.write(
-            lambda tx: chunks.lease(
-                tx, job, run=run, want=want, request_id=request_id, among=among
-            )
+            lambda tx: chunks.lease(tx, job, run=run, want=want, request_id=request_id, among=among)
         )
 
     async def raise_epoch(self, lease: Lease) -> Lease:

@@ -91,9 +91,7 @@ async def fail(context: Context, job: JobId, reason: str) -> Job:
 
 async def want(context: Context, job: JobId, wanted: Wanted) -> None:
     """Ask the runner of a job for something."""
-    await context.store.write(
-        lambda tx: jobs.want(tx, job, wanted, project=context.project)
-    )
+    await context.store.write(lambda tx: jobs.want(tx, job, wanted, project=context.project))
 
 
 async def retry(context: Context, job: JobId) -> Job:

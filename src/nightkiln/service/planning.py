@@ -30,9 +30,7 @@ async def plan(
     Raises UsageError and InputError for what `run` would refuse.
     """
     if order.output is not None:
-        check_output(
-            order.output, order.output_format, source=source.kind, source_path=source.path
-        )
+        check_output(order.output, order.output_format, source=source.kind, source_path=source.path)
     spec = submit.spec_of(order, source)
     encode = backend.encoder(spec)
     rows, columns, first = await asyncio.to_thread(_read, order, source)

@@ -12,7 +12,6 @@ from typing import BinaryIO, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.fault import FaultClass
@@ -74,7 +73,7 @@ async def export(context: Context, job: Job, output: str, explicit: str | None) 
     manifest = await _manifest(context, job)
     files = context.files(job.id)
     if kind == DATASET:
-        await asyncio.to_thread(_dataset, files, manifest, Path(output).expanduser())
+        await asyncio.to_thread(_dataset, files, manifest, output)
         return manifest.rows
     known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
     writer = open_writer(kind, job.columns, source=source.kind)
@@ -132,9 +131,9 @@ def _write(output: str, fill: Callable[[BinaryIO], int]) -> int:
             return fill(out)
 
 
-def _dataset(files: JobFiles, manifest: Manifest, folder: Path) -> None:
+def _dataset(files: JobFiles, manifest: Manifest, output: str) -> None:
     """Give the published files names in a folder of the user's; nothing is written twice."""
-    source = files.published(manifest.generation)
+    source, folder = files.published(manifest.generation), Path(output).expanduser()
     with disk_errors(f"writing {folder}"):
         make_dir(folder)
         for old in folder.glob("part-*.parquet"):
@@ -154,6 +153,4 @@ async def find_job(context: Context, name: str) -> Job:
         if not newest:
             raise NotFound("there are no jobs yet", hint="nightkiln run INPUT -o OUTPUT …")
         return newest[0]
-    return await context.store.read(
-        lambda tx: jobs.get(tx, JobId(name), project=context.project)
-    )
+    return await context.store.read(lambda tx: jobs.get(tx, JobId(name), project=context.project))

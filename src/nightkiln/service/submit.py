@@ -90,9 +90,7 @@ def spec_of(order: Order, source: SourceSpec) -> JobSpec:
     """The unchanging part of an order."""
     if order.limit is not None and order.limit < 1:
         raise UsageError(f"--limit is {order.limit}; it has to be at least 1")
-    return JobSpec(
-        source=source, prompt=order.prompt, model=order.model, sampling=order.sampling
-    )
+    return JobSpec(source=source, prompt=order.prompt, model=order.model, sampling=order.sampling)
 
 
 def identity_of(spec: JobSpec) -> str:
@@ -114,9 +112,7 @@ def identity_of(spec: JobSpec) -> str:
 async def find(context: Context, spec: JobSpec) -> Job | None:
     """The newest job with the same content, unless it failed."""
     key = identity_of(spec)
-    return await context.store.read(
-        lambda tx: jobs.find_by_key(tx, key, project=context.project)
-    )
+    return await context.store.read(lambda tx: jobs.find_by_key(tx, key, project=context.project))
 
 
 def opening_of(job: Job | None) -> Opening:

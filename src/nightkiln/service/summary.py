@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+import msgspec
 import pyarrow.parquet as pq
 
 from nightkiln.core.events import Ended, FaultSample
@@ -18,18 +19,20 @@ from nightkiln.vault.publish import read_manifest
 _SHORT_S: Final = 0.001
 
 
+class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did of a job."""
+
+    reused: int  # rows that had a result before; they cost nothing
+    elapsed_s: float
+    rows: int  # answered by this run
+    tokens: int
+
+
 async def summarise(
-    context: Context,
-    job: Job,
-    *,
-    reused: int,
-    elapsed_s: float,
-    rows: int,
-    tokens: int,
-    output: str | None,
+    context: Context, job: Job, figures: RunFigures, *, output: str | None
 ) -> Ended:
-    """The end of a run. `rows` and `tokens` are this run's; reused rows cost nothing."""
-    over = max(elapsed_s, _SHORT_S)
+    """The end of a run."""
+    over = max(figures.elapsed_s, _SHORT_S)
     samples: tuple[FaultSample, ...] = ()
     if job.state.is_terminal and job.totals.failed:
         samples = await asyncio.to_thread(_samples, context.files(job.id), job)
@@ -38,12 +41,12 @@ async def summarise(
         state=job.state,
         reason=job.reason,
         rows=job.rows,
-        reused=reused,
+        reused=figures.reused,
         totals=job.totals,
         spent=job.spent,
-        elapsed_s=elapsed_s,
-        rows_per_s=rows / over,
-        tokens_per_s=tokens / over,
+        elapsed_s=figures.elapsed_s,
+        rows_per_s=figures.rows / over,
+        tokens_per_s=figures.tokens / over,
         cost_usd=_cost(job),
         faults=samples,
         output=output,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     RowMapping,
     Select,
+    bindparam,
     func,
     insert,
     literal_column,
@@ -181,13 +182,31 @@ async def reopen(tx: Tx, job: JobId, *, classes: AbstractSet[str] | None, genera
         for chunk in await all_chunks(tx, job)
         if chunk.generation < generation and _wants_retry(chunk, classes)
     ]
-    for numbers in _batches([chunk.number for chunk in again]):
-        await tx.change(
-            update(chunks)
-            .where(chunks.c.job_id == job, chunks.c.number.in_(numbers))
-            .values(state=_OPEN, generation=generation, run_id=None, request_id=None)
-        )
+    if not again:
+        return 0
+    kept = {chunk.number: _without_faults(chunk.totals) for chunk in again}
+    await tx.change(
+        update(chunks)
+        .where(chunks.c.job_id == job, chunks.c.number == bindparam("this"))
+        .values(
+            state=_OPEN,
+            generation=generation,
+            run_id=None,
+            request_id=None,
+            totals=bindparam("kept"),
+        ),
+        [{"this": number, "kept": codec.text_of(totals)} for number, totals in kept.items()],
+    )
+    gone = summed(chunk.totals.minus(kept[chunk.number]) for chunk in again)
+    row = await tx.row(select(jobs.c.totals).where(jobs.c.id == job).with_for_update())
+    assert row is not None
+    left = codec.totals_of(row["totals"]).minus(gone)
+    await tx.change(update(jobs).where(jobs.c.id == job).values(totals=codec.text_of(left)))
     return len(again)
+
+
+def _without_faults(totals: Totals) -> Totals:
+    return msgspec.structs.replace(totals, failed=0, faults={})
 
 
 async def get(tx: Tx, job: JobId, number: int) -> Chunk:

@@ -8,9 +8,13 @@ epoch and sha256 is the same commit.
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from nightkiln.core.chunk import Lease, Sealed
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, Live
+from nightkiln.dispatch.lane import Dice
+from nightkiln.vault.home import JobFiles
 
 
 class Leases(Protocol):
@@ -50,3 +54,13 @@ class Leases(Protocol):
     async def report(self, job: JobId, live: Live) -> None:
         """The runner's last word on a job, for watchers in other processes."""
         ...
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one run works: on which job, under which name, with whose leases and files."""
+
+    job: Job  # as it was when the run began
+    run: RunId
+    leases: Leases
+    files: JobFiles
+    dice: Dice

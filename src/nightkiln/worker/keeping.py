@@ -4,34 +4,22 @@ Every chunk with a journal gets a part of what is there, and the spending is
 booked. Nothing is asked of any backend.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from nightkiln.core.answer import Attempt
-from nightkiln.core.ids import RunId
-from nightkiln.core.job import Job
 from nightkiln.core.request import Prompt
 from nightkiln.dispatch.tally import Tally
-from nightkiln.vault.home import JobFiles
-from nightkiln.worker.base import Leases
+from nightkiln.worker.base import Desk
 from nightkiln.worker.window import Window
 
 _AT_ONCE = 8
 
 
-async def keep_answers(
-    job: Job, run: RunId, *, leases: Leases, files: JobFiles, clock: Callable[[], float]
-) -> None:
+async def keep_answers(desk: Desk) -> None:
     """Seal and commit every chunk that has a journal. Raises DiskError; safe to repeat."""
-    numbers = sorted({int(path.name.split(".")[0]) for path in files.journal.glob("*.log")})
-    window = Window(
-        job,
-        run,
-        leases=leases,
-        files=files,
-        encoder=_never_asked,
-        tally=Tally(job.totals),
-        clock=clock,
-    )
+    journals = desk.files.journal.glob("*.log")
+    numbers = sorted({int(path.name.split(".")[0]) for path in journals})
+    window = Window(desk, encoder=_never_asked, tally=Tally(desk.job.totals))
     try:
         while numbers and (opened := await window.lease_more(_AT_ONCE, among=numbers)):
             for chunk in opened:

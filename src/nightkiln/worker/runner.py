@@ -21,13 +21,11 @@ from nightkiln.core.errors import (
     UnreachableError,
 )
 from nightkiln.core.fault import Fault, FaultClass
-from nightkiln.core.ids import RunId
-from nightkiln.core.job import Job, JobState, Live, Wanted
-from nightkiln.dispatch.lane import Dice, Lane
+from nightkiln.core.job import JobState, Live, Wanted
+from nightkiln.dispatch.lane import Lane
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
-from nightkiln.vault.home import JobFiles
-from nightkiln.worker.base import Leases
+from nightkiln.worker.base import Desk
 from nightkiln.worker.pace import Pace
 from nightkiln.worker.window import Window
 
@@ -62,38 +60,26 @@ class Runner:
 
     def __init__(
         self,
-        job: Job,
-        run: RunId,
+        desk: Desk,
         *,
-        leases: Leases,
-        files: JobFiles,
         lane: Lane,
         settings: RunSettings,
-        dice: Dice,
         on_live: Callable[[Live], None],
         stop: asyncio.Event,
     ) -> None:
-        self._job = job
-        self._leases = leases
+        self._job = desk.job
+        self._leases = desk.leases
+        self._clock = desk.dice.clock
         self._lane = lane
         self._settings = settings
-        self._dice = dice
         self._on_live = on_live
         self._stop = stop
         self._loop = asyncio.get_running_loop()
-        self._files = files
-        self.tally = Tally(job.totals)
+        self.tally = Tally(desk.job.totals)
         self.pace = Pace(self._loop.time())
         self.waiting = ""
-        self._window = Window(
-            job,
-            run,
-            leases=leases,
-            files=files,
-            encoder=lane.backend.encoder(job.spec),
-            tally=self.tally,
-            clock=dice.clock,
-        )
+        encoder = lane.backend.encoder(desk.job.spec)
+        self._window = Window(desk, encoder=encoder, tally=self.tally)
         self._pulse = asyncio.Event()
         self._sealing: dict[int, asyncio.Task[None]] = {}
         self._more = True  # the store may have more open chunks
@@ -217,7 +203,7 @@ class Runner:
 
     def _live(self) -> Live:
         return Live(
-            at=self._dice.clock(),
+            at=self._clock(),
             totals=self.tally.totals(),
             rows_per_s=self.pace.rows_per_s,
             tokens_per_s=self.pace.tokens_per_s,

@@ -34,9 +34,7 @@ def seal(
         table = pa.concat_tables([base, table]).sort_by("row")
     path = files.part(lease.chunk.number, lease.chunk.epoch)
     sha256, size = write_part(path, table)
-    return Sealed(
-        sha256=sha256, size_bytes=size, totals=totals_of(table), spent=spent_on(attempts)
-    )
+    return Sealed(sha256=sha256, size_bytes=size, totals=totals_of(table), spent=spent_on(attempts))
 
 
 def clean(files: JobFiles, lease: Lease) -> None:

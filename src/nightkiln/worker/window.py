@@ -7,22 +7,19 @@ cap keeps large rows from filling memory.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Lease
 from nightkiln.core.errors import DiskError
-from nightkiln.core.ids import RunId
-from nightkiln.core.job import Job
 from nightkiln.core.request import Prompt
 from nightkiln.dispatch.openchunk import Encoder, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.vault.durable import as_disk_error, disk_errors
 from nightkiln.vault.frames import Answered
-from nightkiln.vault.home import JobFiles
 from nightkiln.vault.journal import Journal, JournalWriter, Note
-from nightkiln.worker.base import Leases
+from nightkiln.worker.base import Desk
 from nightkiln.worker.opening import Opened, Opener
 from nightkiln.worker.sealing import clean, seal
 
@@ -34,27 +31,17 @@ _HEAL_S: Final = 1.0  # between tries to get a working journal again
 class Window:
     """Opens, heals and closes chunks. Owned by a runner, on its event loop."""
 
-    def __init__(
-        self,
-        job: Job,
-        run: RunId,
-        *,
-        leases: Leases,
-        files: JobFiles,
-        encoder: Encoder,
-        tally: Tally,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, desk: Desk, *, encoder: Encoder, tally: Tally) -> None:
         self.open: dict[int, OpenChunk] = {}
         self.trouble: DiskError | None = None  # the disk's, while it lasts
-        self._job = job
-        self._run = run
-        self._leases = leases
-        self._files = files
+        self._job = desk.job
+        self._run = desk.run
+        self._leases = desk.leases
+        self._files = desk.files
+        self._clock = desk.dice.clock
         self._encoder = encoder
         self._tally = tally
-        self._clock = clock
-        self._opener = Opener(job, files)
+        self._opener = Opener(desk.job, desk.files)
         self._writer = JournalWriter()
         self._opened: dict[int, Opened] = {}
         self._bytes: dict[int, int] = {}
@@ -137,9 +124,7 @@ class Window:
         while True:
             try:
                 chunk.lease = await self._leases.raise_epoch(chunk.lease)
-                await chunk.journal.reopen(
-                    self._files.journal_of(number, chunk.lease.chunk.epoch)
-                )
+                await chunk.journal.reopen(self._files.journal_of(number, chunk.lease.chunk.epoch))
             except (OSError, DiskError):
                 await asyncio.sleep(_HEAL_S)
             else:
