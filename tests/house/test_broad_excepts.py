@@ -41,11 +41,17 @@ ALLOWED: tuple[Allowed, ...] = (
         since="2026-11-20",
         reason="whatever ends a run early leaves its job paused, then goes on up",
     ),
+    Allowed(
+        place="cli/main.py:_guarded",
+        border="command line top",
+        since="2026-11-20",
+        reason="every error ends as a sentence and an exit code, never as a raw traceback",
+    ),
 )
 
 # Equal to the length of the list. Lower it with every entry that goes; raising
 # it is a decision that a reviewer must see.
-CEILING = 2
+CEILING = 3
 
 
 class Handler(NamedTuple):

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from nightkiln.app import parts
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core.errors import DiskError, InputError, JobFailed, UsageError, WaitTimeout
@@ -10,6 +12,7 @@ from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.core.usage import Totals
+from nightkiln.dispatch.tally import Tally
 from nightkiln.service import moves, summary
 from nightkiln.service.context import Context
 from nightkiln.service.finalize import finalize
@@ -43,17 +46,14 @@ class JobRun:
         self._backend = backend
         self._stop = stop
         self._started = asyncio.get_running_loop().time()
-        self._reused = 0  # rows answered before this run
-        self._fresh = (0, 0)  # rows and tokens of this run
+        self._tally: Tally | None = None  # of the answers, when this run asked for any
 
     # -- telling
 
     def opened(self, job: Job, how: Opening) -> None:
         """Tell what was found."""
-        self._reused = job.totals.ok
-        self.listen(
-            Opened(job=job.id, how=how, state=job.state, rows=job.rows, reused=self._reused)
-        )
+        reused = job.totals.answered
+        self.listen(Opened(job=job.id, how=how, state=job.state, rows=job.rows, reused=reused))
 
     def _phase(self, job: Job, phase: str, *, rows: int, totals: Totals) -> None:
         live = Live(at=self._context.clock(), totals=totals)
@@ -71,11 +71,18 @@ class JobRun:
     async def ended(self, job: Job) -> Ended:
         """The summary of a run that ends here."""
         elapsed = asyncio.get_running_loop().time() - self._started
-        rows, tokens = self._fresh
+        tally = self._tally or Tally(job.totals)
+        if not job.state.is_terminal:  # what is journalled is kept, though no part has it yet
+            job = msgspec.structs.replace(job, totals=tally.totals())
         return await summary.summarise(
             self._context,
             job,
-            summary.RunFigures(reused=self._reused, elapsed_s=elapsed, rows=rows, tokens=tokens),
+            summary.RunFigures(
+                reused=max(0, job.totals.answered - tally.fresh_rows),
+                elapsed_s=elapsed,
+                rows=tally.fresh_rows,
+                tokens=tally.fresh_tokens,
+            ),
             output=self._order.output if job.state.is_terminal else None,
         )
 
@@ -161,7 +168,7 @@ class JobRun:
             await self._pause(job, "the run ended early")
             raise
         finally:
-            self._fresh = (runner.tally.fresh_rows, runner.tally.fresh_tokens)
+            self._tally = runner.tally
         return await self._after(job, ending, runner)
 
     async def _after(self, job: Job, ending: Ending, runner: Runner) -> Job:

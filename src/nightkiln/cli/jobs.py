@@ -128,8 +128,8 @@ def cancel(job: str, as_json: bool) -> int:
 
 @click.command()
 @click.argument("job", default="last")
-@click.option("-o", "--output", default="-", show_default=True, help="A file, or - for stdout.")
-@click.option("--output-format", type=click.Choice(["csv", "jsonl", "parquet"]))
+@click.option("-o", "--output", default="-", show_default=True, help="As for `nightkiln run`.")
+@click.option("--output-format", type=click.Choice(["csv", "jsonl"]), metavar="csv|jsonl")
 @home_option
 def results(job: str, output: str, output_format: str | None) -> int:
     """Write the table of an ended job."""

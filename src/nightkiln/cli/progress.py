@@ -16,6 +16,7 @@ from nightkiln.core.usage import NANOS_PER_USD
 REDRAW_S: Final = 0.1  # at most ten times a second
 PLAIN_S: Final = 30.0
 PLAIN_STEP: Final = 5  # percent
+PLAIN_LEAST_S: Final = 1.0  # between two steps; a quick job need not fill a log
 ETA_AFTER_S: Final = 30.0
 ETA_AFTER_SHARE: Final = 0.01
 BAR: Final = 12
@@ -51,6 +52,14 @@ class Progress:
         else:
             self._progressed(event)
 
+    def _is_due(self, since_s: float, seen: tuple[str, int, str]) -> bool:
+        if self._terminal.is_tty:
+            return since_s >= REDRAW_S
+        phase, step, waiting = self._shown
+        if (seen[0], seen[2]) != (phase, waiting) or since_s >= PLAIN_S:
+            return True
+        return seen[1] != step and since_s >= PLAIN_LEAST_S
+
     def close(self) -> None:
         """Take the changing line away."""
         self._terminal.clear()
@@ -62,9 +71,7 @@ class Progress:
         elapsed = 0.0 if self._since is None else now - self._since
         step = int(share_of(event) * 100) // PLAIN_STEP
         seen = (event.phase, step, event.live.waiting)
-        wait = REDRAW_S if self._terminal.is_tty else PLAIN_S
-        due = now - self._shown_at >= wait
-        if not due and (self._terminal.is_tty or seen == self._shown):
+        if not self._is_due(now - self._shown_at, seen):
             return
         parts = parts_of(event, now=now, elapsed_s=elapsed, reused=self._reused)
         self._shown_at, self._shown = now, seen

@@ -125,9 +125,9 @@ TABLES: Final = OptionGroup(
     ),
     click.option(
         "--output-format",
-        type=click.Choice(["csv", "jsonl", "parquet"]),
-        metavar="csv|jsonl|parquet",
-        help="Of OUTPUT.  [default: by its name]",
+        type=click.Choice(["csv", "jsonl"]),
+        metavar="csv|jsonl",
+        help="Of OUTPUT.  [default: by its name; of standard output as the input]",
     ),
     click.option(
         "--delimiter",

@@ -4,14 +4,21 @@ import msgspec
 
 from nightkiln.cli.numbers import count, money, short, span
 from nightkiln.cli.options import Allowance
-from nightkiln.core.events import Ended, FaultSample, Planned
+from nightkiln.core.events import Ended, FaultSample, Opening, Planned
 from nightkiln.core.job import JobState
-from nightkiln.core.usage import NANOS_PER_USD
 
 ROW_ERRORS = 3
 FAILED = 4
 WAITED = 9
 _LABEL = 16
+_OPENINGS = {
+    Opening.NEW: "a new one",
+    Opening.ATTACHED: "goes on with an unfinished one",
+    Opening.FINISHED: "succeeded before, nothing is left to ask",
+    Opening.WITH_ERRORS: "finished before with row errors, --new asks everything again",
+    Opening.CONTINUED: "the next generation of one that had ended early",
+    Opening.WATCHING: "another process runs it",
+}
 
 
 class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +40,7 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     rows_per_s: float
     tokens_per_s: float
-    cost_usd: float | None
-    spent_usd: float  # over all generations, where a price is known
+    cost_usd: float | None  # over all generations; None: no price is known
     faults: tuple[FaultSample, ...]
     output: str | None
     exit_code: int
@@ -72,7 +78,6 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         rows_per_s=round(ended.rows_per_s, 3),
         tokens_per_s=round(ended.tokens_per_s, 3),
         cost_usd=ended.cost_usd,
-        spent_usd=ended.spent.cost_nanos / NANOS_PER_USD,
         faults=ended.faults,
         output=ended.output,
         exit_code=exit_code,
@@ -134,11 +139,9 @@ def _figures(ended: Ended, model: str) -> list[str]:
 
 def _cost(ended: Ended, model: str) -> str:
     if ended.cost_usd is None:
-        return f"cost unknown: no price for {model}"
-    total = ended.spent.cost_nanos / NANOS_PER_USD
-    over_all = f" ({money(total)} with earlier generations)" if total > ended.cost_usd else ""
-    partly = f", {count(ended.totals.unpriced)} answers have no known price"
-    return money(ended.cost_usd) + over_all + (partly if ended.totals.unpriced else "")
+        return f"unknown: no price for {model}"
+    partly = f", and {count(ended.spent.unpriced)} answers whose price is unknown"
+    return money(ended.cost_usd) + (partly if ended.spent.unpriced else "")
 
 
 def _next(ended: Ended, again: str) -> str:
@@ -159,10 +162,11 @@ def _line(label: str, text: str) -> str:
 
 def plan_of(planned: Planned) -> str:
     """What a run would do, in lines."""
-    to_ask = planned.rows - planned.reused
-    job = f"{planned.opening}{f', {planned.job}' if planned.job else ''}"
+    over = planned.opening in (Opening.FINISHED, Opening.WITH_ERRORS)
+    to_ask = 0 if over else max(0, planned.rows - planned.reused)
+    job = _OPENINGS[planned.opening] + (f": {planned.job}" if planned.job else "")
     lines = [
-        f"would ask {count(max(0, to_ask))} of {count(planned.rows)} rows; nothing was sent",
+        f"would ask {count(to_ask)} of {count(planned.rows)} rows; nothing was sent",
         _line("input", f"{planned.input_name} ({planned.format})"),
         _line("columns", ", ".join(planned.columns)),
         _line("model", planned.model),

@@ -67,8 +67,8 @@ class Lane:
         self.breaker = Breaker()
         self.quota = RetryQuota()
         self.answered_any = False  # the backend has answered in this lane's life
-        self.last_fault: Fault | None = None
         self.in_flight = 0
+        self.on_low: Callable[[], None] = lambda: None  # only a round of rows is left
         self._settings = settings
         self._price = price
         self._dice = dice
@@ -150,6 +150,8 @@ class Lane:
                 await waiter
                 continue
             self.in_flight += 1
+            if len(self._ready) == self._settings.slots:
+                self.on_low()
             try:
                 await self._attempt(try_)
             finally:
@@ -287,7 +289,6 @@ class Lane:
 
     def _fault(self, try_: Try, fault: Fault, attempt: Attempt) -> None:
         now = self._loop.time()
-        self.last_fault = fault
         self.breaker.on_fault(fault, now, self._dice.roll())
         policy, ours = self._settings.policy, not self.breaker.counts_against_row
         try_.overloads += fault.kind is FaultClass.OVERLOAD

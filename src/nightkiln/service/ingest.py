@@ -63,19 +63,15 @@ def ingest(
     _check_source(job)
     done = notes(files)
     start = msgspec.json.decode(done[-1].end, type=Place) if done else Place()
-    writer = SegmentWriter(files, next_segment=len(done), next_row=start.row)
     last = start
-    try:
+    with SegmentWriter(files, next_segment=len(done), next_row=start.row) as writer:
         for block in _chunked(_checked(job, start), resuming=bool(done)):
             if stop():
                 raise Stopped
             writer.add(block.rows, block.ids, end=_end(block))
             last = block.end
             on_rows(last.row)
-    except BaseException:
-        writer.abandon()
-        raise
-    writer.finish()
+        writer.finish()
     columns = last.columns
     check_collisions(columns)
     if not last.row:

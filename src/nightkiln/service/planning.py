@@ -52,6 +52,27 @@ async def plan(
     )
 
 
+async def check_head(order: Order, source: SourceSpec) -> None:
+    """Refuse what the first rows already show, so that no job is made for a typo.
+
+    Raises UsageError and InputError.
+    """
+    await asyncio.to_thread(_check_head, order, source)
+
+
+def _check_head(order: Order, source: SourceSpec) -> None:
+    head = next(open_reader(source).blocks(Place(), rows=_READ_ROWS), None)
+    if head is None:
+        raise _empty(source)
+    check_collisions(head.end.columns)
+    renderer = Renderer(order.prompt, head.end.columns, source.kind)
+    renderer.require(head.rows, head.lines[0], starts=head.starts)
+
+
+def _empty(source: SourceSpec) -> InputError:
+    return InputError(f"{source.name} has no rows", hint="give a table with at least one row")
+
+
 def _read(order: Order, source: SourceSpec) -> tuple[int, tuple[str, ...], Prompt]:
     """Read every row as the ingest would; the count, the columns and the first prompt."""
     first: Prompt | None = None
@@ -65,7 +86,7 @@ def _read(order: Order, source: SourceSpec) -> tuple[int, tuple[str, ...], Promp
         renderer.require(block.rows, block.lines[0], starts=block.starts)
         end = block.end
     if first is None:
-        raise InputError(f"{source.name} has no rows", hint="give a table with at least one row")
+        raise _empty(source)
     check_collisions(end.columns)
     Renderer(order.prompt, end.columns, source.kind)
     return end.row, end.columns, first

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 import pyarrow as pa
@@ -36,7 +36,10 @@ class SegmentNote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SegmentWriter:
-    """Writes segments one after the other; syncing runs behind, in a small pool."""
+    """Writes segments one after the other; syncing runs behind, in a small pool.
+
+    Leaving the `with` block without `finish` gives up what is not sealed.
+    """
 
     def __init__(self, files: JobFiles, *, next_segment: int, next_row: int) -> None:
         self._files = files
@@ -78,10 +81,11 @@ class SegmentWriter:
             self._seal()
         for waiting in self._syncing:
             waiting.result()
-        self._pool.shutdown()
 
-    def abandon(self) -> None:
-        """Give up what is not sealed; sealed segments stay."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
             self._scratch().unlink(missing_ok=True)

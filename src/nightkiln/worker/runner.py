@@ -81,6 +81,8 @@ class Runner:
         encoder = lane.backend.encoder(desk.job.spec)
         self._window = Window(desk, encoder=encoder, tally=self.tally)
         self._pulse = asyncio.Event()
+        lane.on_low = self._pulse.set
+        self._chunk_rows = 16  # of the largest chunk seen, to lease no more than is needed
         self._sealing: dict[int, asyncio.Task[None]] = {}
         self._more = True  # the store may have more open chunks
         self._moved_at = self._loop.time()
@@ -116,7 +118,7 @@ class Runner:
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered
-                opened = await self._window.lease_more(max(1, missing // 16))
+                opened = await self._window.lease_more(1 + missing // self._chunk_rows)
                 self._more = bool(opened)
                 for chunk in opened:
                     self._begin(chunk)
@@ -125,6 +127,7 @@ class Runner:
 
     def _begin(self, chunk: OpenChunk) -> None:
         chunk.on_answered = self._answered
+        self._chunk_rows = max(self._chunk_rows, chunk.lease.chunk.rows)
         if chunk.unanswered:
             self._lane.add(chunk)
         else:

@@ -145,19 +145,20 @@ class Window:
         """Write the chunk's part, make it real and clean up. Raises DiskError, Fenced."""
         opened = self._opened[chunk.lease.chunk.number]
         await chunk.journal.drain()
+        lease = chunk.lease  # as it is after the drain: a broken journal raises the epoch
         sealed = await asyncio.to_thread(
             seal,
             self._files,
-            chunk.lease,
+            lease,
             answers=chunk.answers(),
             attempts=list(chunk.all_attempts()),
             ids=opened.ids,
             base=opened.base,
         )
-        await self._leases.commit(chunk.lease, sealed, backend=backend)
+        await self._leases.commit(lease, sealed, backend=backend)
         crashpoints.reach("part.committed")
         self._forget(chunk)
-        await asyncio.to_thread(clean, self._files, chunk.lease)
+        await asyncio.to_thread(clean, self._files, lease)
 
     async def leave(self, chunk: OpenChunk) -> None:
         """Give a chunk back unfinished, everything it has journalled safe."""

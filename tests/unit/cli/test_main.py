@@ -1,0 +1,156 @@
+"""The top of the command: help, versions, errors as words, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nightkiln.cli.main import main
+
+DEADLINE_S = 30
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NIGHTKILN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("run", "jobs", "simulate", "doctor", "explain"))
+
+
+def test_help_loads_no_command_and_is_quick() -> None:
+    code = (
+        "import sys; from nightkiln.cli.main import main; main(['--help']);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    began = time.process_time()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert not loaded & {"pyarrow", "sqlalchemy", "rich", "uvloop", "asyncio", "httptools"}
+    assert not {name for name in loaded if name.startswith("nightkiln.cli.")} - {
+        "nightkiln.cli.main",
+        "nightkiln.cli.lazy",
+        "nightkiln.cli.setting",
+    }
+    used = os.times()
+    assert time.process_time() - began < 1
+    assert used.children_user < 60
+
+
+@pytest.mark.parametrize(
+    "verb", ["run", "jobs", "simulate", "doctor", "explain", "jobs list", "jobs show", "jobs watch"]
+)
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*verb.split(), "--help"]) == 0
+    assert "Usage:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["cancel", "results", "delete"])
+def test_every_verb_of_jobs_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs", verb, "-h"]) == 0
+    assert "Usage:" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from nightkiln import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"nightkiln {__version__}"
+
+
+def test_a_wrong_command_is_a_usage_error_that_names_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["rum"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        "error E_USAGE: There is no command 'rum'. Did you mean 'run'?",
+        "  fix: nightkiln --help shows the options",
+        "  more: nightkiln explain E_USAGE",
+    ]
+
+
+def test_a_missing_option_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "in.csv"]) == 2
+    assert "error E_USAGE: Missing option '--endpoint'" in capsys.readouterr().err
+
+
+def test_an_error_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "quta", "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error == {
+        "code": "E_USAGE",
+        "message": "there is no code 'quta'",
+        "fix": "did you mean quota?",
+        "exit_code": 2,
+    }
+
+
+def test_a_bug_is_one_line_and_a_traceback_only_when_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightkiln.cli import main as top
+
+    def broken(_arguments: list[str]) -> int:
+        raise RuntimeError("Bearer sk-abcdefghijkl was here")
+
+    monkeypatch.setattr(top, "_invoked", broken)
+    assert main([]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error E_INTERNAL: RuntimeError: Bearer … was here\n")
+    assert "Traceback" not in shown
+    assert "NIGHTKILN_DEBUG=1" in shown
+    monkeypatch.setenv("NIGHTKILN_DEBUG", "1")
+    assert main([]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightkiln.cli import main as top
+
+    def interrupted(_arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(top, "_invoked", interrupted)
+    assert main([]) == 130
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m nightkiln explain | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout.splitlines()[1:] == ["0"]
+    assert done.stderr == ""
+
+
+def test_the_home_may_stand_before_or_after_the_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = str(tmp_path / "named")
+    assert main(["--home", named, "doctor"]) == 0
+    assert named in capsys.readouterr().out
+    assert main(["doctor", "--home", named]) == 0
+    assert named in capsys.readouterr().out
+
+
+def test_reading_verbs_make_no_home(own_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs", "list"]) == 0
+    assert capsys.readouterr().err == f"no jobs in {own_home}\n"
+    assert main(["jobs", "show"]) == 7
+    assert main(["jobs", "cancel", "last"]) == 7
+    assert main(["jobs", "delete", "last", "--yes"]) == 7
+    assert not own_home.exists()
