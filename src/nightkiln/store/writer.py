@@ -58,7 +58,7 @@ class _Order:
             self.answer.set_exception(error)
 
 
-class _Overrun(Exception): - a signal between two functions here, not an error
+class _Overrun(Exception):
     """A use case was cut off; the transaction is lost and its neighbours run again."""
 
 

@@ -1,0 +1,47 @@
+"""Our own command line as the benches call it, each run in a home of its own."""
+
+from pathlib import Path
+
+from bench.processes import Child, Cost, run
+from bench.servers import Server
+
+SLOTS = 512
+OUT_TOKENS = "const:120"  # 480 bytes of text
+CAPACITY = ("--capacity", str(SLOTS), "--out-tokens", OUT_TOKENS)
+REAL = ("-m", "nightkiln")
+STOPWATCH = (str(Path(__file__).parent / "stopwatch.py"),)
+
+
+def command(
+    source: Path, output: Path, *, server: Server, home: Path, program: tuple[str, ...] = REAL
+) -> list[str]:
+    """The arguments of `nightkiln run` for one table."""
+    return [
+        *program,
+        "run",
+        str(source),
+        "--output",
+        str(output),
+        "--endpoint",
+        server.url,
+        "--model",
+        "stub",
+        "--concurrency",
+        str(SLOTS),
+        "--home",
+        str(home),
+        "--quiet",
+    ]
+
+
+def start(source: Path, output: Path, *, server: Server, home: Path) -> Child:
+    """Start a job and leave it to the caller."""
+    return Child(command(source, output, server=server, home=home), log=output.with_suffix(".log"))
+
+
+def finish(
+    source: Path, output: Path, *, server: Server, home: Path, program: tuple[str, ...] = REAL
+) -> Cost:
+    """Run a job to its end. Raises BenchError."""
+    line = command(source, output, server=server, home=home, program=program)
+    return run(line, log=output.with_suffix(".log"))

@@ -1,0 +1,71 @@
+"""The table in `docs/benchmarks.md`: between its markers ours, around them the author's."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.figures import Figure, Report
+from bench.processes import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_MARKS = {True: "yes", False: "**no**", None: ""}
+
+
+def update(report: Report, page: Path = PAGE) -> None:
+    """Put a report's table on the page. Raises ValueError when the markers are gone."""
+    text = page.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} needs the lines {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}")
+
+
+def table(report: Report) -> str:
+    """A report as Markdown."""
+    machine = report.machine
+    changed = " with changes" if report.changed else ""
+    head = [
+        f"Measured {report.at} at commit `{report.commit}`{changed} (nightkiln {report.version})"
+        f" with `{report.command}` on {machine.processor}, {machine.cores} cores,"
+        f" {machine.memory_gb:.0f} GB, {machine.system}, Python {machine.python};"
+        f" load {machine.load_before:.1f} before, {machine.load_after:.1f} after.",
+        "",
+        "| workload | figure | measured | to reach | reached | server |",
+        "|---|---|---:|---:|---|---|",
+    ]
+    return "\n".join([*head, *_lines(report.figures)])
+
+
+def _lines(figures: Iterable[Figure]) -> Iterable[str]:
+    for figure in figures:
+        name = figure.name + (f" ({figure.note})" if figure.note else "")
+        yield (
+            f"| {figure.workload} | {name} | {said(figure)} | {_target(figure)}"
+            f" | {_MARKS[figure.holds]} | {figure.against} |"
+        )
+
+
+def said(figure: Figure) -> str:
+    """A figure's value with its unit, and its spread where it is a median."""
+    value = _number(figure.value, figure.unit)
+    if len(figure.samples) > 1:
+        low, high = min(figure.samples), max(figure.samples)
+        value += f" ({_bare(low)} to {_bare(high)})"
+    return value
+
+
+def _target(figure: Figure) -> str:
+    if figure.at_most is not None:
+        return f"≤ {_number(figure.at_most, figure.unit)}"
+    return "" if figure.at_least is None else f"≥ {_number(figure.at_least, figure.unit)}"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{_bare(value)} {unit}".strip()
+
+
+def _bare(value: float) -> str:
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,93 @@
+"""Child processes and what they cost: CPU, wall time and memory, from the kernel's own books.
+
+The bench itself stays small on purpose: a child starts out with its parent's
+peak memory in its books, so whatever needs memory here runs in a child too.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[1]
+_KB = 1024 if sys.platform == "darwin" else 1  # of ru_maxrss
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child that ended has used."""
+
+    code: int
+    wall_s: float
+    cpu_s: float  # user and system, all threads
+    peak_mb: float
+    said: str  # its standard output
+
+
+class BenchError(Exception):
+    """A workload could not be run; the message says what happened."""
+
+
+class Child:
+    """A process of ours, started in a session of its own. Always `wait` or `kill` it."""
+
+    def __init__(self, command: Sequence[str], *, log: Path) -> None:
+        self.command = [sys.executable, *command]
+        self._log = log
+        self._started = time.monotonic()
+        with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
+            self._process = subprocess.Popen(
+                self.command, stdout=out, stderr=err, cwd=ROOT, env=_environ()
+            )
+        self.started_at = self._started
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """True until it ends by itself; it stays in the books for `wait`."""
+        left = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return left is None
+
+    def kill(self) -> Cost:
+        """End it as a power cut would."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def wait(self) -> Cost:
+        """Wait for its end."""
+        _, status, used = os.wait4(self.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return Cost(
+            code=self._process.returncode,
+            wall_s=time.monotonic() - self._started,
+            cpu_s=used.ru_utime + used.ru_stime,
+            peak_mb=used.ru_maxrss / 1024 / (1024 if _KB == 1024 else 1),
+            said=self._log.read_text(),
+        )
+
+    def complaint(self) -> str:
+        """The end of what it said on standard error."""
+        return self._log.with_suffix(".err").read_text(errors="replace")[-2000:]
+
+
+def run(command: Sequence[str], *, log: Path) -> Cost:
+    """Run a child to its end. Raises BenchError when it fails."""
+    child = Child(command, log=log)
+    cost = child.wait()
+    if cost.code:
+        raise BenchError(f"{' '.join(child.command)} ended with {cost.code}:\n{child.complaint()}")
+    return cost
+
+
+def _environ() -> dict[str, str]:
+    """Ours, with this tree's package before any that is installed."""
+    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

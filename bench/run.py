@@ -1,0 +1,144 @@
+"""Measure nightkiln: `python bench/run.py [NAMES]`, or `make bench` for everything.
+
+Every workload makes its own inputs, homes and server, and removes them again.
+Results go to `bench/results/` as JSON and, with `--page`, to `docs/benchmarks.md`.
+"""
+
+import argparse
+import datetime as dt
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import msgspec
+
+from bench import ceiling, faults, ingesting, killing, memory, page
+from bench.figures import Figure, Machine, Report
+from bench.processes import ROOT, BenchError
+from bench.servers import SIMULATOR, STUB, preferred, yardstick
+
+RESULTS = ROOT / "bench" / "results"
+
+
+def workloads(pairs: int) -> dict[str, Callable[[Path], list[Figure]]]:
+    """Every workload by name, in the order they run."""
+    return {
+        "ceiling": lambda work: ceiling.measure(preferred(), work=work, pairs=pairs),
+        "simulator": lambda work: ceiling.measure(SIMULATOR, work=work, pairs=pairs),
+        "faults": lambda work: faults.measure(work=work),
+        "kill": lambda work: killing.kill(work=work),
+        "ingest": lambda work: ingesting.measure(work=work),
+        "memory": lambda work: memory.measure(work=work),
+        "resume": lambda work: killing.resume(work=work),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the workloads named, or all; 1 when one could not be run."""
+    asked = _arguments(argv)
+    known = workloads(asked.pairs)
+    names = asked.names or [name for name in known if name != "simulator" or yardstick()]
+    before, figures, took, failed = os.getloadavg()[0], [], {}, 0
+    for name in names:
+        began = time.monotonic()
+        print(f"{name} ...", flush=True)
+        try:
+            found = _in_scratch(known[name], asked.work)
+        except BenchError as failure:
+            print(f"{name} could not be measured: {failure}", file=sys.stderr)
+            failed = 1
+            continue
+        took[name] = time.monotonic() - began
+        figures += found
+        for figure in found:
+            print("   ", _line(figure), flush=True)
+    report = _report(tuple(figures), took, before=before)
+    print(_save(report))
+    if asked.page:
+        page.update(report)
+    return failed
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *workloads(1)])
+    parser.add_argument("--pairs", type=int, default=ceiling.PAIRS, help="of runs in ceiling")
+    parser.add_argument("--page", action="store_true", help="update docs/benchmarks.md")
+    parser.add_argument("--work", type=Path, help="where the homes go; default: a temporary folder")
+    return parser.parse_args(argv)
+
+
+def _in_scratch(workload: Callable[[Path], list[Figure]], parent: Path | None) -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="nightkiln-bench-", dir=parent) as folder:
+        return workload(Path(folder))
+
+
+def _line(figure: Figure) -> str:
+    mark = {True: "ok", False: "MISSED", None: ""}[figure.holds]
+    return f"{figure.name:<48} {page.said(figure):>34} {mark} {figure.note}".rstrip()
+
+
+def _report(figures: tuple[Figure, ...], took: dict[str, float], *, before: float) -> Report:
+    from nightkiln._version import __version__
+
+    return Report(
+        at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["python", *sys.argv]),
+        commit=_git("rev-parse", "--short", "HEAD") or "none",
+        changed=bool(_git("status", "--porcelain", "--untracked-files=no", "src", "bench")),
+        version=__version__,
+        yardstick=STUB if yardstick() is not None else SIMULATOR,
+        machine=_machine(before),
+        figures=figures,
+        workload_s={name: round(seconds, 1) for name, seconds in took.items()},
+    )
+
+
+def _machine(before: float) -> Machine:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gb=pages * size / 1e9,
+        python=platform.python_version(),
+        load_before=before,
+        load_after=os.getloadavg()[0],
+    )
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _save(report: Report) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{report.at.replace(':', '').replace('+0000', 'Z')}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
