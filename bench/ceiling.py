@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-
 from bench import inputs, jobs
 from bench.figures import Figure
 from bench.jobs import CAPACITY, REAL, SLOTS, STOPWATCH
@@ -75,15 +74,22 @@ def _figures(pairs: list[tuple[Once, Once]], *, against: str) -> list[Figure]:
     shares = tuple(rate / TOP * 100 for rate in rates)
     filled = tuple(long.filled for _, long in pairs)
 
-    def figure(name: str, unit: str, samples: tuple[float, ...], **target: float) -> Figure:
+    def figure(
+        name: str,
+        unit: str,
+        samples: tuple[float, ...],
+        at_most: float | None = None,
+        at_least: float | None = None,
+    ) -> Figure:
         return Figure(
             workload="ceiling",
             name=name,
             unit=unit,
             value=median(samples),
             samples=samples,
+            at_most=at_most,
+            at_least=at_least,
             against=against,
-            **target,
         )
 
     return [
@@ -100,9 +106,18 @@ def _split(pair: tuple[Once, Once], *, against: str) -> list[Figure]:
     whole = _per_row(short.cpu_s, long.cpu_s)
     steps = {name: _per_row(short.spent[name], long.spent[name]) for name in _OUTSIDE}
     core = whole - sum(steps.values())
-    parts = [("of which dispatch, transport and journal", core, 45.0)]
-    parts += [(f"of which {name}", value, None) for name, value in steps.items()]
+
+    def figure(name: str, value: float, at_most: float | None = None) -> Figure:
+        return Figure(
+            workload="ceiling",
+            name=f"of which {name}",
+            unit="µs",
+            value=value,
+            at_most=at_most,
+            against=against,
+        )
+
     return [
-        Figure(workload="ceiling", name=name, unit="µs", value=value, at_most=most, against=against)
-        for name, value, most in parts
+        figure("dispatch, transport and journal", core, at_most=45),
+        *(figure(name, value) for name, value in steps.items()),
     ]

@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-
 from bench import inputs
 from bench.figures import Figure
 from bench.processes import run

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import msgspec
-
 from bench import inputs, jobs
 from bench.figures import Figure
 from bench.jobs import CAPACITY

@@ -25,11 +25,14 @@ def table(report: Report) -> str:
     """A report as Markdown."""
     machine = report.machine
     changed = " with changes" if report.changed else ""
-    head = [
+    conditions = (
         f"Measured {report.at} at commit `{report.commit}`{changed} (nightkiln {report.version})"
         f" with `{report.command}` on {machine.processor}, {machine.cores} cores,"
         f" {machine.memory_gb:.0f} GB, {machine.system}, Python {machine.python};"
-        f" load {machine.load_before:.1f} before, {machine.load_after:.1f} after.",
+        f" load {machine.load_before:.1f} before, {machine.load_after:.1f} after."
+    )
+    head = [
+        conditions,
         "",
         "| workload | figure | measured | to reach | reached | server |",
         "|---|---|---:|---:|---|---|",

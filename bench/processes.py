@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
-_KB = 1024 if sys.platform == "darwin" else 1  # of ru_maxrss
+_PEAKS_IN_A_MB = 1024 * 1024 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes, or KiB
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Child:
             code=self._process.returncode,
             wall_s=time.monotonic() - self._started,
             cpu_s=used.ru_utime + used.ru_stime,
-            peak_mb=used.ru_maxrss / 1024 / (1024 if _KB == 1024 else 1),
+            peak_mb=used.ru_maxrss / _PEAKS_IN_A_MB,
             said=self._log.read_text(),
         )
 

@@ -14,17 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "src")]
 
 import msgspec
-
 from bench import ceiling, faults, ingesting, killing, memory, page
 from bench.figures import Figure, Machine, Report
 from bench.processes import ROOT, BenchError
 from bench.servers import SIMULATOR, STUB, preferred, yardstick
+
+from nightkiln._version import __version__
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -88,8 +88,6 @@ def _line(figure: Figure) -> str:
 
 
 def _report(figures: tuple[Figure, ...], took: dict[str, float], *, before: float) -> Report:
-    from nightkiln._version import __version__
-
     return Report(
         at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", *sys.argv]),

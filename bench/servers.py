@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-
 from bench.processes import ROOT, BenchError, Child
 
 STUB = "yardstick"

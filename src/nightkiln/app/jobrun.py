@@ -203,6 +203,8 @@ class JobRun:
         found = await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
         if found.state.is_terminal:
             return found
+        if found.state is JobState.FINALIZING:  # every row has its answer: too late to cancel
+            return await finalize(context, job)
         await moves.move(context, job, JobState.CANCELLING)
         run = context.new_run_id()
         await moves.adopt(context, job, run)

@@ -48,7 +48,8 @@ MOVES: Final[dict[JobState, frozenset[JobState]]] = {
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.PAUSED, _S.DELETING}),
     _S.SUCCEEDED: frozenset({_S.DELETING}),
     _S.COMPLETED_WITH_ERRORS: frozenset({_S.QUEUED, _S.DELETING}),  # queued: a retry
-    _S.CANCELLED: frozenset({_S.QUEUED, _S.DELETING}),
+    # A retry; of a job that was cancelled before its rows were known, from the beginning.
+    _S.CANCELLED: frozenset({_S.QUEUED, _S.VALIDATING, _S.DELETING}),
     _S.EXPIRED: frozenset({_S.QUEUED, _S.DELETING}),
     _S.FAILED: frozenset({_S.DELETING}),
     _S.DELETING: frozenset(),

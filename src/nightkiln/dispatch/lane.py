@@ -101,6 +101,7 @@ class Lane:
             if deaths > POISON_DEATHS:
                 chunk.poison(try_.row)
             elif deaths == POISON_DEATHS:
+                try_.suspect = True
                 self._alone.append(try_)
             else:
                 self._ready.append(try_)
@@ -193,7 +194,7 @@ class Lane:
             _, _, try_ = heapq.heappop(self._waiting)
             fault = try_.retrying
             if fault is None or self.quota.try_take(fault, now):
-                self._ready.appendleft(try_)
+                (self._alone if try_.suspect else self._ready).appendleft(try_)
             else:
                 later = max(self.quota.next_at(now), now + 0.05)
                 heapq.heappush(self._waiting, (later, next(self._order), try_))
@@ -264,7 +265,7 @@ class Lane:
             number=try_.number,
             backend=self.backend.name,
             sent_at=sent_at,
-            latency_ms=(self._loop.time() - started) * 1000,
+            latency_ms=round((self._loop.time() - started) * 1000, 3),
             usage=reply.usage,
             cost_usd=self._price(reply.usage),
             request_id=reply.request_id,
@@ -282,14 +283,16 @@ class Lane:
             number=try_.number,
             backend=self.backend.name,
             sent_at=sent_at,
-            latency_ms=(self._loop.time() - started) * 1000,
+            latency_ms=round((self._loop.time() - started) * 1000, 3),
             usage=_NO_USAGE,
             fault=fault,
         )
 
     def _fault(self, try_: Try, fault: Fault, attempt: Attempt) -> None:
-        now = self._loop.time()
+        now, was_open = self._loop.time(), self.breaker.is_open
         self.breaker.on_fault(fault, now, self._dice.roll())
+        if was_open and not self.breaker.is_open:
+            self._wake()  # the probe's fault was a sign of life
         policy, ours = self._settings.policy, not self.breaker.counts_against_row
         try_.overloads += fault.kind is FaultClass.OVERLOAD
         try_.throttles += fault.kind is FaultClass.THROTTLE

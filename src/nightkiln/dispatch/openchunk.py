@@ -25,7 +25,16 @@ _OURS: Final = frozenset({UNENDED, INTERRUPTED})
 class Try:
     """One row on its way to an answer; reused for every attempt of the row."""
 
-    __slots__ = ("chunk", "counted", "number", "overloads", "retrying", "row", "throttles")
+    __slots__ = (
+        "chunk",
+        "counted",
+        "number",
+        "overloads",
+        "retrying",
+        "row",
+        "suspect",
+        "throttles",
+    )
 
     def __init__(self, chunk: "OpenChunk", row: int, *, number: int, counted: int) -> None:
         self.chunk = chunk
@@ -35,6 +44,7 @@ class Try:
         self.overloads = 0
         self.throttles = 0
         self.retrying: Fault | None = None  # the fault it is being retried for
+        self.suspect = False  # of poison: every one of its attempts runs alone
 
 
 class OpenChunk:

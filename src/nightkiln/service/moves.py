@@ -7,7 +7,7 @@ import msgspec
 from nightkiln.core import crashpoints
 from nightkiln.core.errors import NotFound
 from nightkiln.core.ids import JobId, RunId
-from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.service.context import Context
 from nightkiln.service.ingest import Ingested
 from nightkiln.store import chunks, generations, jobs
@@ -101,7 +101,7 @@ async def retry(context: Context, job: JobId) -> Job:
     async def use_case(tx: Tx) -> Job:
         found = await jobs.get(tx, job, project=context.project)
         opened = msgspec.structs.replace(
-            found.moved(JobState.QUEUED),
+            found.moved(JobState.QUEUED if found.rows else JobState.VALIDATING),
             generation=found.generation + 1,
             reason="",
             ended_at=None,
@@ -112,6 +112,8 @@ async def retry(context: Context, job: JobId) -> Job:
         await chunks.reopen(tx, job, classes=None, generation=opened.generation)
         again = await jobs.find(tx, job)
         assert again is not None
+        # The runner's last word was about the generation that ended.
+        await jobs.set_live(tx, job, Live(at=now, totals=again.totals))
         return again
 
     done = await context.store.write(use_case)

@@ -19,6 +19,7 @@ makes rows wait; it never loses or fails one.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import queue
@@ -341,5 +342,7 @@ def _create(path: Path) -> int:
         fsync_dir(path.parent)
     except OSError:
         os.close(descriptor)
+        with contextlib.suppress(OSError):  # the name is ours: nobody read a frame from it
+            path.unlink()
         raise
     return descriptor

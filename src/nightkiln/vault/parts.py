@@ -199,11 +199,9 @@ def read_part(path: Path) -> pa.Table:
 
 def totals_of(table: pa.Table) -> Totals:
     """The counts of a part's rows: answered, failed by class, truncated, reused, usage."""
-    codes = [
-        code
-        for chunk in table.column("attempts").chunks
-        for code in chunk.flatten().field("code").to_pylist()
-    ]
+    tried = [chunk.flatten() for chunk in table.column("attempts").chunks]
+    codes = [code for attempts in tried for code in attempts.field("code").to_pylist()]
+    kinds = [kind for attempts in tried for kind in attempts.field("fault").to_pylist()]
     statuses = table.column("status").to_pylist()
     faults: dict[str, int] = {}
     for kind in table.column("fault").to_pylist():
@@ -217,7 +215,7 @@ def totals_of(table: pa.Table) -> Totals:
         reused=sum(table.column("reused").to_pylist()),
         truncated=table.column("finish_reason").to_pylist().count("length"),
         attempts=len(codes) - codes.count(UNENDED),
-        maybe_billed=codes.count(UNENDED),
+        maybe_billed=kinds.count(FaultClass.AMBIGUOUS),
         input_tokens=sum(table.column("input_tokens").to_pylist()),
         cached_tokens=sum(table.column("cached_tokens").to_pylist()),
         output_tokens=sum(table.column("output_tokens").to_pylist()),

@@ -6,6 +6,7 @@ from its last segment. User columns are stored under `c:<name>`, custom ids
 under `id`; so no user column can ever collide with ours.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,7 +88,8 @@ class SegmentWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # a full disk is why we are here
+                self._writer.close()
             self._scratch().unlink(missing_ok=True)
         self._pool.shutdown()
 

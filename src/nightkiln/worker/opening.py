@@ -43,7 +43,9 @@ class Opener:
 
     def _open(self, lease: Lease) -> Opened:
         chunk = lease.chunk
-        journals = self._files.journals_of(chunk.number)
+        # What a committed epoch journalled is in its part; a crash may have left the files.
+        done = chunk.committed_epoch or 0
+        journals = [one for one in self._files.journals_of(chunk.number) if one[0] > done]
         _sync([path for _, path in journals])
         rows = range(chunk.first_row, chunk.first_row + chunk.rows)
         given = self._input.read(chunk)

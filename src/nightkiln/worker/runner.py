@@ -86,6 +86,7 @@ class Runner:
         self._sealing: dict[int, asyncio.Task[None]] = {}
         self._more = True  # the store may have more open chunks
         self._moved_at = self._loop.time()
+        self._moved_rows = 0
         self._reported_at = 0.0
 
     async def run(self) -> Ending:
@@ -186,8 +187,8 @@ class Runner:
         limit, now = self._settings.wait_s, self._loop.time()
         trouble = self._window.trouble
         self.waiting = trouble.message if trouble else self._lane.waiting_for()
-        if not self.waiting:
-            self._moved_at = now
+        if not self.waiting or self.tally.fresh_rows != self._moved_rows:
+            self._moved_at, self._moved_rows = now, self.tally.fresh_rows
         return limit is not None and now - self._moved_at > limit
 
     async def _tick(self) -> None:

@@ -1,15 +1,14 @@
 """The top of the command: help, versions, errors as words, exit codes."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from nightkiln.cli.main import main
+from nightkiln.cli.trouble import report
 
 DEADLINE_S = 30
 
@@ -28,21 +27,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_loads_no_command_and_is_quick() -> None:
     code = (
-        "import sys; from nightkiln.cli.main import main; main(['--help']);"
-        "print(*sys.modules, file=sys.stderr)"
+        "import sys, time; from nightkiln.cli.main import main; main(['--help']);"
+        "print(time.process_time(), *sys.modules, file=sys.stderr)"
     )
-    began = time.process_time()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stderr.split())
-    assert not loaded & {"pyarrow", "sqlalchemy", "rich", "uvloop", "asyncio", "httptools"}
-    assert not {name for name in loaded if name.startswith("nightkiln.cli.")} - {
+    seconds, *loaded = done.stderr.split()
+    assert not set(loaded) & {"pyarrow", "sqlalchemy", "rich", "uvloop", "asyncio", "httptools"}
+    assert {name for name in loaded if name.startswith("nightkiln.cli.")} == {
         "nightkiln.cli.main",
         "nightkiln.cli.lazy",
         "nightkiln.cli.setting",
     }
-    used = os.times()
-    assert time.process_time() - began < 1
-    assert used.children_user < 60
+    assert float(seconds) <= 0.3
 
 
 @pytest.mark.parametrize(
@@ -96,32 +92,16 @@ def test_an_error_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_when_asked(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from nightkiln.cli import main as top
-
-    def broken(_arguments: list[str]) -> int:
-        raise RuntimeError("Bearer sk-abcdefghijkl was here")
-
-    monkeypatch.setattr(top, "_invoked", broken)
-    assert main([]) == 1
+    bug = RuntimeError("the key sk-abcdefghijkl\nwas here")
+    assert report(bug, as_json=False, debug=False) == 1
     shown = capsys.readouterr().err
-    assert shown.startswith("error E_INTERNAL: RuntimeError: Bearer … was here\n")
+    assert shown.startswith("error E_INTERNAL: RuntimeError: the key sk-… was here\n")
     assert "Traceback" not in shown
     assert "NIGHTKILN_DEBUG=1" in shown
-    monkeypatch.setenv("NIGHTKILN_DEBUG", "1")
-    assert main([]) == 1
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nightkiln.cli import main as top
-
-    def interrupted(_arguments: list[str]) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(top, "_invoked", interrupted)
-    assert main([]) == 130
+    report(bug, as_json=False, debug=True)
+    assert "RuntimeError: the key" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
