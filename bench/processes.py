@@ -78,11 +78,11 @@ class Child:
         return self._log.with_suffix(".err").read_text(errors="replace")[-2000:]
 
 
-def run(command: Sequence[str], *, log: Path) -> Cost:
-    """Run a child to its end. Raises BenchError when it fails."""
+def run(command: Sequence[str], *, log: Path, fine: tuple[int, ...] = (0,)) -> Cost:
+    """Run a child to its end. Raises BenchError when it ends with a code that is not `fine`."""
     child = Child(command, log=log)
     cost = child.wait()
-    if cost.code:
+    if cost.code not in fine:
         raise BenchError(f"{' '.join(child.command)} ended with {cost.code}:\n{child.complaint()}")
     return cost
 

@@ -45,7 +45,7 @@ def install() -> None:
         ("hash", nightkiln.service.submit, "sha256_of"),
         ("ingest", nightkiln.app.jobrun, "ingest"),
         ("open", nightkiln.worker.opening.Opener, "open"),
-        ("seal", nightkiln.worker.window, "seal"),
+        ("seal", nightkiln.worker.window.Window, "_sealed"),
         ("clean", nightkiln.worker.window, "clean"),
         ("export", nightkiln.service.results, "_write"),
     ):

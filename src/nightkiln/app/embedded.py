@@ -20,8 +20,9 @@ from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState, Wanted
 from nightkiln.service import deletion, moves, planning, submit
 from nightkiln.service.context import Context
+from nightkiln.service.naming import find_job
 from nightkiln.service.orders import Order
-from nightkiln.service.results import check_output, find_job
+from nightkiln.service.results import check_output
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home, Lock
@@ -134,6 +135,16 @@ class Embedded(Reading):
                     hint="the cancel stays asked for; look again with jobs show",
                 )
             await asyncio.sleep(_POLL_S)
+
+    async def retry(self, name: str) -> JobView:
+        """Open the next generation over every row without a result.
+
+        Nothing is asked yet: whoever runs the job goes on with it. Raises
+        NotFound, and IllegalMove for a job that is not over or has no such row.
+        """
+        job = await find_job(self._context, name)
+        await moves.retry(self._context, job.id)
+        return await self.job(job.id)
 
     async def delete(self, name: str) -> None:
         """Remove a job, its results and its files. Raises NotFound, HomeBusy."""

@@ -10,7 +10,8 @@ from nightkiln.core.errors import NotFound
 from nightkiln.core.events import JobView, Progressed
 from nightkiln.core.job import Job, JobState, Live
 from nightkiln.service.context import Context
-from nightkiln.service.results import export, find_job
+from nightkiln.service.naming import find_job
+from nightkiln.service.results import export
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home

@@ -29,6 +29,7 @@ _VERBS = holding(
     show=Verb("nightkiln.cli.jobs:show", "One job: where it stands, its errors, its cost."),
     watch=Verb("nightkiln.cli.jobs:watch", "Follow a job that another process runs."),
     cancel=Verb("nightkiln.cli.jobs:cancel", "End a job early; its answers are kept."),
+    retry=Verb("nightkiln.cli.jobs:retry", "Open the rows without a result again."),
     results=Verb("nightkiln.cli.jobs:results", "Write the table of an ended job."),
     delete=Verb("nightkiln.cli.jobs:delete", "Remove a job and all its files."),
 )
@@ -127,6 +128,34 @@ def cancel(job: str, as_json: bool) -> int:
 
 
 @click.command()
+@click.argument("job")
+@json_option
+@home_option
+def retry(job: str, as_json: bool) -> int:
+    """Open every row without a result again, as the job's next generation.
+
+    Nothing is asked yet: run the job's command again, and only these rows are.
+    """
+    from nightkiln.app import open_embedded
+    from nightkiln.cli.jobtable import full_report
+
+    async def ask() -> "JobView":
+        async with open_embedded(home(), environ=os.environ) as app:
+            return await app.retry(job)
+
+    view = run_async(ask())
+    if as_json:
+        print_json(full_report(view, home()))
+    else:
+        left = view.job.rows - view.job.totals.ok
+        _err().say(
+            f"job {view.job.id} is open again for {left} rows (generation"
+            f" {view.job.generation}); run its command again to ask them"
+        )
+    return 0
+
+
+@click.command()
 @click.argument("job", default="last")
 @click.option("-o", "--output", default="-", show_default=True, help="As for `nightkiln run`.")
 @click.option("--output-format", type=click.Choice(["csv", "jsonl"]), metavar="csv|jsonl")
@@ -154,7 +183,8 @@ def delete(job: str, yes: bool) -> int:
     """Remove a job, its answers and its files. What was spent stays on record."""
     from nightkiln.app import open_embedded
     from nightkiln.cli.jobtable import headline
-    from nightkiln.core.errors import UsageError
+    from nightkiln.core.errors import NotFound, UsageError
+    from nightkiln.core.job import JobState
 
     view = run_async(_found(job))
     if not yes:
@@ -169,7 +199,12 @@ def delete(job: str, yes: bool) -> int:
 
     async def remove() -> None:
         async with open_embedded(home(), environ=os.environ) as app:
-            await app.delete(view.job.id)
+            try:
+                await app.delete(view.job.id)
+            except NotFound:
+                if view.job.state is not JobState.DELETING:
+                    raise
+                # opening the home has finished a deletion that was cut short
 
     run_async(remove())
     _err().say(f"job {view.job.id} is deleted")

@@ -100,7 +100,7 @@ def opening_line(event: Opened) -> str:
         case Opening.WITH_ERRORS:
             return (
                 f"job {event.job} has finished before, with row errors: nothing is asked, $0"
-                " (--new asks everything again)"
+                f" (nightkiln jobs retry {event.job} opens the failed rows again)"
             )
         case Opening.WATCHING:
             return f"another process runs job {event.job}: watching it"

@@ -15,7 +15,7 @@ _OPENINGS = {
     Opening.NEW: "a new one",
     Opening.ATTACHED: "goes on with an unfinished one",
     Opening.FINISHED: "succeeded before, nothing is left to ask",
-    Opening.WITH_ERRORS: "finished before with row errors, --new asks everything again",
+    Opening.WITH_ERRORS: "finished before with row errors; see `jobs retry`",
     Opening.CONTINUED: "the next generation of one that had ended early",
     Opening.WATCHING: "another process runs it",
 }

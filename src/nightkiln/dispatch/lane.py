@@ -77,7 +77,8 @@ class Lane:
         self._waiting: list[tuple[float, int, Try]] = []  # a heap by loop time
         self._order = itertools.count()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # loop time; not every loop's handles say when they fire
         self._blocked_until = 0.0  # loop time; a throttle asked us to wait
         self._stopping = False
         self._lonely = False  # a suspect is in flight
@@ -208,11 +209,11 @@ class Lane:
                 waiter.set_result(None)
 
     def _wake_at(self, when: float) -> None:
-        if self._timer is not None and not self._timer.cancelled():
-            if self._timer.when() <= when:
+        if self._timer is not None:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._on_timer)
+        self._timer, self._timer_at = self._loop.call_at(when, self._on_timer), when
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -66,6 +66,7 @@ class OpenChunk:
         self._encoder = encoder
         self._keep_bodies = keep_bodies
         self._recovered = recovered
+        self._tried_before = recovered.rows_tried()  # usually none
         self._answers: dict[int, Answered] = {}
         self._faulted: dict[int, list[Attempt]] = {}
         self.unanswered = sum(row not in recovered.answers for row in prompts)
@@ -75,7 +76,7 @@ class OpenChunk:
         """The rows without an answer, in order, with what they have behind them."""
         for row in self._prompts:
             if row not in self._recovered.answers:
-                earlier = self._recovered.attempts(row)
+                earlier = self._recovered.attempts(row) if row in self._tried_before else []
                 yield Try(
                     self,
                     row,
@@ -148,7 +149,8 @@ class OpenChunk:
 
     def attempts(self, row: int) -> list[Attempt]:
         """Everything that was tried for a row in this generation, in order."""
-        tried = [*self._recovered.attempts(row), *self._faulted.get(row, ())]
+        tried = self._recovered.attempts(row) if row in self._tried_before else []
+        tried += self._faulted.get(row, ())
         frame = self._answers.get(row)
         if frame is not None and frame.attempt is not None:
             tried.append(frame.attempt)

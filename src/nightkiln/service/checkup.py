@@ -38,7 +38,6 @@ _DEPENDENCIES: Final = (
     "httptools",
     "msgspec",
     "pyarrow",
-    "rich",
     "sqlalchemy",
     "uvloop",
 )

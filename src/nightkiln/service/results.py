@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.fault import FaultClass
-from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState
 from nightkiln.service.context import Context
-from nightkiln.store import chunks, jobs
+from nightkiln.store import chunks
 from nightkiln.tables.base import OUTPUT_COLUMNS
 from nightkiln.tables.formats import format_of, open_writer
 from nightkiln.vault.durable import disk_errors, fsync_dir, link, make_dir, replacing
@@ -142,15 +141,3 @@ def _dataset(files: JobFiles, manifest: Manifest, output: str) -> None:
             link(source / file.name, folder / file.name)
         shutil.copyfile(source / MANIFEST, folder / MANIFEST)
         fsync_dir(folder)
-
-
-async def find_job(context: Context, name: str) -> Job:
-    """A job by its id, a unique beginning of it, or `last`. Raises NotFound, UsageError."""
-    if name == "last":
-        newest = await context.store.read(
-            lambda tx: jobs.list_jobs(tx, project=context.project, limit=1)
-        )
-        if not newest:
-            raise NotFound("there are no jobs yet", hint="nightkiln run INPUT -o OUTPUT …")
-        return newest[0]
-    return await context.store.read(lambda tx: jobs.get(tx, JobId(name), project=context.project))

@@ -49,6 +49,18 @@ async def get(tx: Tx, job: JobId, *, project: ProjectId) -> Job:
     return found
 
 
+async def by_prefix(tx: Tx, prefix: str, *, project: ProjectId, limit: int = 2) -> list[Job]:
+    """A project's jobs whose id begins so, oldest first; at most `limit`."""
+    rows = await tx.rows(
+        select(jobs)
+        .where(jobs.c.project_id == project, jobs.c.id.startswith(prefix, autoescape=True))
+        .where(jobs.c.state != JobState.DELETING.value)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return [_job(row) for row in rows]
+
+
 async def find(tx: Tx, job: JobId) -> Job | None:
     """A job of any project, or None: for runners, who were handed the job by its owner."""
     row = await tx.row(select(jobs).where(jobs.c.id == job))

@@ -5,9 +5,10 @@ at ten thousand answers a second, without ever blocking the event loop. A write
 per answer costs a system call and a thread hop each; an fsync per answer costs
 milliseconds; a write from the loop stalls everything when the disk is slow.
 
-The way chosen: frames gather in memory during one turn of the loop, then one
-thread writes them all (page cache: safe from kill -9), and a second thread
-fsyncs whatever was written, at most every SYNC_S (safe from a power cut). Who
+The way chosen: frames gather in memory during one turn of the loop, and longer
+while the writer is busy, so that a busy writer makes larger writes and never a
+queue. One thread writes them all (page cache: safe from kill -9), and a second
+thread fsyncs whatever was written, at most every SYNC_S (safe from a power cut). Who
 must not act before its frame is written (a `sent` frame before the request)
 awaits the journal's ticket, one future shared by the whole turn.
 
@@ -211,6 +212,7 @@ class JournalWriter:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._turn: list[Journal] = []
+        self._writing = False
         self._to_write: queue.SimpleQueue[list[_Piece] | _File | None] = queue.SimpleQueue()
         self._to_sync: queue.SimpleQueue[list[_Piece] | _File | None] = queue.SimpleQueue()
         self._unsynced: dict[_File, _Piece] = {}  # written since the last group
@@ -233,7 +235,7 @@ class JournalWriter:
             self._sync_timer.cancel()
 
     def want_turn(self, journal: Journal) -> None:
-        """Take this journal's frames at the end of the current turn of the loop."""
+        """Take this journal's frames at the end of the turn, or after the write in progress."""
         if not self._turn:
             self.loop.call_soon(self._hand_over)
         self._turn.append(journal)
@@ -252,16 +254,21 @@ class JournalWriter:
     # -- the loop's thread
 
     def _hand_over(self) -> None:
+        if self._writing:
+            return  # `_written` hands over what gathers until then
         journals, self._turn = self._turn, []
         pieces = [piece for journal in journals if (piece := journal.hand_over()) is not None]
         if pieces:
+            self._writing = True
             self._to_write.put(pieces)
 
     def _written(self, pieces: list[_Piece]) -> None:
+        self._writing = False
         for piece in pieces:
             piece.journal.written(piece)
             if piece.error is None:
                 self._gather(piece)
+        self._hand_over()
         self._arm_sync()
 
     def _gather(self, piece: _Piece) -> None:

@@ -69,7 +69,7 @@ class Opener:
             return None
         part = read_part(self._files.part(chunk.number, chunk.committed_epoch))
         kept = [status == "ok" for status in part.column("status").to_pylist()]
-        return part.filter(pa.array(kept))
+        return part.filter(pa.array(kept, type=pa.bool_()))  # a part may have no rows at all
 
     def close(self) -> None:
         """Close the input."""

@@ -124,7 +124,9 @@ class Runner:
                 for chunk in opened:
                     self._begin(chunk)
         except DiskError as error:
-            self._window.trouble = error
+            self._window.troubles["lease"] = error
+        else:
+            self._window.troubles.pop("lease", None)
 
     def _begin(self, chunk: OpenChunk) -> None:
         chunk.on_answered = self._answered
@@ -146,9 +148,10 @@ class Runner:
             try:
                 await self._window.seal(chunk, backend=self._lane.backend.name)
             except DiskError as error:
-                self._window.trouble = error
+                self._window.troubles["seal"] = error
                 await asyncio.sleep(_SEAL_AGAIN_S)
             else:
+                self._window.troubles.pop("seal", None)
                 return
 
     def _look_for_bugs(self) -> None:
@@ -159,7 +162,6 @@ class Runner:
         for number, task in list(self._sealing.items()):
             if task.done():
                 del self._sealing[number]
-                self._window.trouble = None
                 task.result()
 
     # -- when to end
@@ -221,7 +223,9 @@ class Runner:
         try:
             await self._leases.report(self._job.id, self._live())
         except DiskError as error:
-            self._window.trouble = error
+            self._window.troubles["report"] = error
+        else:
+            self._window.troubles.pop("report", None)
 
     # -- the end
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nightkiln.core import crashpoints
-from nightkiln.core.chunk import Lease
+from nightkiln.core.chunk import Lease, Sealed
 from nightkiln.core.errors import DiskError
 from nightkiln.core.request import Prompt
 from nightkiln.dispatch.openchunk import Encoder, OpenChunk
@@ -33,7 +33,7 @@ class Window:
 
     def __init__(self, desk: Desk, *, encoder: Encoder, tally: Tally) -> None:
         self.open: dict[int, OpenChunk] = {}
-        self.trouble: DiskError | None = None  # the disk's, while it lasts
+        self.troubles: dict[str, DiskError] = {}  # the disk's, while they last, by what met them
         self._job = desk.job
         self._run = desk.run
         self._leases = desk.leases
@@ -48,6 +48,12 @@ class Window:
         self._healing: dict[int, asyncio.Task[None]] = {}
         self._requests = itertools.count()
         self._leased: list[Lease] = []  # ours, not opened yet
+        self._spoiled = False  # a try to open the first of them may have left a file
+
+    @property
+    def trouble(self) -> DiskError | None:
+        """What the disk refuses now, or None."""
+        return next(iter(self.troubles.values()), None)
 
     @property
     def unanswered(self) -> int:
@@ -62,7 +68,7 @@ class Window:
     async def lease_more(self, want: int, *, among: Sequence[int] | None = None) -> list[OpenChunk]:
         """Lease and open some chunks, at most `want`; an empty list when there are no more.
 
-        Raises DiskError; leases that could not be opened are kept for the next call.
+        Raises DiskError when none could be opened; their leases are kept for the next call.
         """
         if not self._leased:
             self._leased = await self._leases.lease(
@@ -73,11 +79,26 @@ class Window:
                 among=among,
             )
             crashpoints.reach("chunk.leased")
-        opened = []
+        opened: list[OpenChunk] = []
         while self._leased:
-            opened.append(await self._open(self._leased[0]))
+            try:
+                chunk = await self._open_first()
+            except DiskError:
+                if not opened:
+                    raise
+                return opened  # these can begin; the next call meets the disk again
+            opened.append(chunk)
             del self._leased[0]
         return opened
+
+    async def _open_first(self) -> OpenChunk:
+        """Open the first lease; after a failed try under a new epoch, for no file has two writers."""
+        if self._spoiled:
+            self._leased[0] = await self._leases.raise_epoch(self._leased[0])
+        self._spoiled = True
+        chunk = await self._open(self._leased[0])
+        self._spoiled = False
+        return chunk
 
     async def _open(self, lease: Lease) -> OpenChunk:
         opened = await asyncio.to_thread(self._opener.open, lease)
@@ -114,7 +135,7 @@ class Window:
     # -- a journal that broke
 
     def _broken(self, number: int, error: OSError) -> None:
-        self.trouble = as_disk_error(error, "writing a journal")
+        self.troubles["journal"] = as_disk_error(error, "writing a journal")
         loop = asyncio.get_running_loop()
         self._healing[number] = loop.create_task(self._heal(number), name=f"heal chunk {number}")
 
@@ -130,7 +151,7 @@ class Window:
             else:
                 del self._healing[number]
                 if not self._healing:
-                    self.trouble = None
+                    self.troubles.pop("journal", None)
                 return
 
     def check_healing(self) -> None:
@@ -157,8 +178,19 @@ class Window:
         )
         await self._leases.commit(lease, sealed, backend=backend)
         crashpoints.reach("part.committed")
-        self._forget(chunk)
         await asyncio.to_thread(clean, self._files, lease)
+        self._forget(chunk)
+
+    def _sealed(self, chunk: OpenChunk, opened: Opened) -> Sealed:
+        """Runs in a thread: a thousand answers at once would stall the loop for milliseconds."""
+        return seal(
+            self._files,
+            chunk.lease,
+            answers=chunk.answers(),
+            attempts=list(chunk.all_attempts()),
+            ids=opened.ids,
+            base=opened.base,
+        )
 
     async def leave(self, chunk: OpenChunk) -> None:
         """Give a chunk back unfinished, everything it has journalled safe."""

@@ -3,6 +3,7 @@
 import io
 import time
 
+import msgspec
 import pytest
 
 from nightkiln.cli.numbers import bytes_of, money, short, span
@@ -32,7 +33,7 @@ def progressed(
 ) -> Progressed:
     live = Live(
         at=NOON,
-        totals=Totals(ok=ok, **totals),
+        totals=msgspec.structs.replace(Totals(ok=ok), **totals),
         rows_per_s=1240.0,
         tokens_per_s=410_000.0,
         waiting=waiting,
