@@ -50,8 +50,8 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
 
 def resume(*, work: Path) -> list[Figure]:
     """Killed at 900,000 of a million rows."""
-    rows = 1_000_000
-    with serving(preferred(), [*CAPACITY, "--latency", "const:10"], work=work) as server:
+    rows = 1_000_000  # and answers that come out of step, so that the kill finds some in flight
+    with serving(preferred(), [*CAPACITY, "--latency", "uniform:5,15"], work=work) as server:
         found = _kill_and_repeat(server, rows=rows, at=900_000, work=work)
     return _figures("resume", found, against=server.kind)
 

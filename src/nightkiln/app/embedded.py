@@ -156,6 +156,7 @@ class Embedded(Reading):
 async def open_embedded(root: Path, *, environ: Mapping[str, str]) -> AsyncIterator[Embedded]:
     """Open a home for work, making it where needed. Raises HomeBusy, UsageError, DiskError."""
     parts.arm_crash_point(environ)
+    parts.keep_memory_small()
     home = Home(root)
     home.hold()
     try:

@@ -113,8 +113,9 @@ async def retry(context: Context, job: JobId) -> Job:
         again = await jobs.find(tx, job)
         assert again is not None
         # The runner's last word was about the generation that ended.
-        await jobs.set_live(tx, job, Live(at=now, totals=again.totals))
-        return again
+        live = Live(at=now, totals=again.totals)
+        await jobs.set_live(tx, job, live)
+        return msgspec.structs.replace(again, live=live)
 
     done = await context.store.write(use_case)
     crashpoints.reach("retry.opened")

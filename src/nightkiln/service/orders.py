@@ -15,6 +15,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     prompt: PromptSpec
     model: str
     sampling: Sampling = Sampling()
+    output_schema: bytes | None = None  # the text of a JSON schema
     endpoint: str
     key: str | None = None  # a reference: env:NAME or file:PATH
     headers: tuple[tuple[str, str], ...] = ()

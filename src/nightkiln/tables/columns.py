@@ -23,9 +23,18 @@ def check_present(wanted: Sequence[str], columns: Sequence[str], *, what: str) -
             )
 
 
-def check_collisions(columns: Sequence[str]) -> None:
-    """Raise UsageError when an input column has the name of a column we add."""
-    taken = [name for name in columns if name in OUTPUT_COLUMNS]
+def check_collisions(columns: Sequence[str], fields: Sequence[str] = ()) -> None:
+    """Raise UsageError when an input column has the name of a column we add.
+
+    `fields` are those of the answers' schema; they may not be named like ours either.
+    """
+    ours = {*OUTPUT_COLUMNS, *fields}
+    if clash := [name for name in fields if name in OUTPUT_COLUMNS]:
+        raise UsageError(
+            f"the schema has properties named {quoted(clash)}, like columns the output adds",
+            hint="rename them in the schema and run again",
+        )
+    taken = [name for name in columns if name in ours]
     if taken:
         noun = "the column" if len(taken) == 1 else "the columns"
         raise UsageError(

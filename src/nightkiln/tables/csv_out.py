@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from nightkiln.tables.base import LINE_COLUMN, OUTPUT_COLUMNS
+from nightkiln.tables.answerfields import AnswerFields
 from nightkiln.tables.fields import Picker
 from nightkiln.tables.pieces import bounded, flat, write_text
 
@@ -19,23 +20,25 @@ _SPECIAL: Final = '",\r\n'
 
 
 class CsvWriter:
-    """Writes a CSV file with the input columns and OUTPUT_COLUMNS.
+    """Writes a CSV file with the input columns, OUTPUT_COLUMNS, and the answers' fields.
 
     `source` is the format the rows came in; of JSONL rows every key of
     `columns` becomes a column.
     """
 
-    def __init__(self, columns: Sequence[str], *, source: str) -> None:
+    def __init__(self, columns: Sequence[str], *, source: str, fields: Sequence[str] = ()) -> None:
         self._columns = tuple(columns)
+        self._fields = AnswerFields(fields)
         self._picker = Picker(self._columns) if source == "jsonl" else None
 
     def write(self, out: BinaryIO, pieces: Iterable[tuple["pa.Table", "pa.Table"]]) -> int:
         """Write everything and return the number of rows written."""
-        names = (*self._columns, *OUTPUT_COLUMNS)
+        names = (*self._columns, *OUTPUT_COLUMNS, *self._fields.names)
         out.write((",".join(_quoted_name(name) for name in names) + "\n").encode())
         rows = 0
         for inputs, answers in bounded(pieces):
             columns = self._inputs(inputs) + [flat(answers, name) for name in OUTPUT_COLUMNS]
+            columns += self._fields.columns(answers)
             write_text(out, csv_lines(columns))
             rows += inputs.num_rows
         return rows

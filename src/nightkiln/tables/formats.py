@@ -57,8 +57,12 @@ def open_reader(source: SourceSpec) -> TableReader:
             return TextReader(source)
 
 
-def open_writer(kind: str, columns: Sequence[str], *, source: str) -> TableWriter:
+def open_writer(
+    kind: str, columns: Sequence[str], *, source: str, fields: Sequence[str] = ()
+) -> TableWriter:
     """The writer of a format for a job with these input columns.
+
+    `fields` are properties of the answers' schema that get columns of their own.
 
     `source` is the format the rows came in: a CSV file with the one column
     `line` looks exactly like a JSONL segment. Raises UsageError.
@@ -67,11 +71,11 @@ def open_writer(kind: str, columns: Sequence[str], *, source: str) -> TableWrite
         case "csv":
             from nightkiln.tables.csv_out import CsvWriter
 
-            return CsvWriter(columns, source=source)
+            return CsvWriter(columns, source=source, fields=fields)
         case "jsonl":
             from nightkiln.tables.jsonl_out import JsonlWriter
 
-            return JsonlWriter(columns, source=source)
+            return JsonlWriter(columns, source=source, fields=fields)
         case _:
             raise UsageError(
                 f"{kind} can be read but not written; outputs are: {', '.join(WRITTEN)}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from nightkiln.tables.answerfields import AnswerFields
 from nightkiln.tables.base import LINE_COLUMN, OUTPUT_COLUMNS
 from nightkiln.tables.pieces import bounded, flat
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 class JsonlWriter:
     """Writes a JSONL file; `source` is the format the rows came in."""
 
-    def __init__(self, columns: Sequence[str], *, source: str) -> None:
+    def __init__(self, columns: Sequence[str], *, source: str, fields: Sequence[str] = ()) -> None:
+        self._fields = AnswerFields(fields)
         self._splices = source == "jsonl"
         self._columns = () if self._splices else tuple(columns)
-        self._names = (*self._columns, *OUTPUT_COLUMNS)
+        self._names = (*self._columns, *OUTPUT_COLUMNS, *self._fields.names)
 
     def write(self, out: BinaryIO, pieces: Iterable[tuple["pa.Table", "pa.Table"]]) -> int:
         """Write everything and return the number of rows written."""
@@ -33,6 +35,7 @@ class JsonlWriter:
         for inputs, answers in bounded(pieces):
             values = [flat(inputs, name).to_pylist() for name in self._columns]
             values += [flat(answers, name).to_pylist() for name in OUTPUT_COLUMNS]
+            values += self._fields.raws(answers)
             rows_of_values = zip(*values, strict=True)
             ours = [encode(dict(zip(names, row, strict=True))) for row in rows_of_values]
             if self._splices:

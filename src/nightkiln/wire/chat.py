@@ -13,6 +13,7 @@ import msgspec
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Sampling
 from nightkiln.core.request import Prompt
+from nightkiln.wire.structured import response_format
 
 PATH: Final = "/chat/completions"
 
@@ -31,8 +32,16 @@ class ChatEncoder:
 
     __slots__ = ("_raw_head", "_text_head")
 
-    def __init__(self, model: str, system: str | None, sampling: Sampling) -> None:
+    def __init__(
+        self, model: str, system: str | None, sampling: Sampling, schema: bytes | None = None
+    ) -> None:
         fields = {"model": _encode(model), **_asked(sampling), **_extras(sampling)}
+        if schema is not None:
+            if "response_format" in fields:
+                raise UsageError(
+                    "--param response_format is given by --schema as well", hint="keep one of them"
+                )
+            fields["response_format"] = response_format(schema)
         settings = b",".join(_encode(name) + b":" + value for name, value in fields.items())
         first = b"" if system is None else _encode({"role": "system", "content": system}) + b","
         self._raw_head = b"{" + settings + b',"messages":[' + first

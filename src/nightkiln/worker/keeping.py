@@ -1,7 +1,9 @@
 """Keeps the answers of a job that ends before all its rows have one.
 
 Every chunk with a journal gets a part of what is there, and the spending is
-booked. Nothing is asked of any backend.
+booked. A chunk that a retry opened gets a new part too, without the faults that
+the retry took back, so that what is published and what is counted agree.
+Nothing is asked of any backend.
 """
 
 from collections.abc import Iterable
@@ -16,9 +18,9 @@ _AT_ONCE = 8
 
 
 async def keep_answers(desk: Desk) -> None:
-    """Seal and commit every chunk that has a journal. Raises DiskError; safe to repeat."""
-    journals = desk.files.journal.glob("*.log")
-    numbers = sorted({int(path.name.split(".")[0]) for path in journals})
+    """Seal and commit every open chunk that has a file. Raises DiskError; safe to repeat."""
+    found = [*desk.files.journal.glob("*.log"), *desk.files.parts.glob("*.parquet")]
+    numbers = sorted({int(path.name.split(".")[0]) for path in found})
     window = Window(desk, encoder=_never_asked, tally=Tally(desk.job.totals))
     try:
         while numbers and (opened := await window.lease_more(_AT_ONCE, among=numbers)):

@@ -7,6 +7,7 @@ row's failure is never its business, and a backend's absence makes it wait.
 
 import asyncio
 import enum
+import gc
 from collections.abc import Callable
 from typing import Final
 
@@ -22,6 +23,7 @@ from nightkiln.core.errors import (
 )
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.job import JobState, Live, Wanted
+from nightkiln.core.usage import Totals
 from nightkiln.dispatch.lane import Lane
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
@@ -76,6 +78,7 @@ class Runner:
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(desk.job.totals)
+        self._told = desk.job.live.totals if desk.job.live is not None else Totals()
         self.pace = Pace(self._loop.time())
         self.waiting = ""
         encoder = lane.backend.encoder(desk.job.spec)
@@ -91,10 +94,14 @@ class Runner:
 
     async def run(self) -> Ending:
         """Work until there is nothing more to do. Raises what no waiting mends."""
-        self._lane.start()
+        # What is here now, modules above all, stays for the whole run. Unfrozen,
+        # each full collection looks at it again while every slot waits.
+        gc.freeze()
         try:
+            self._lane.start()
             ending = await self._work()
         finally:
+            gc.unfreeze()
             await self._finish()
         return ending
 
@@ -208,9 +215,12 @@ class Runner:
     # -- telling
 
     def _live(self) -> Live:
+        totals = self.tally.totals()
+        if totals.answered < self._told.answered:
+            totals = self._told  # journals not opened yet hold what an earlier run told of
         return Live(
             at=self._clock(),
-            totals=self.tally.totals(),
+            totals=totals,
             rows_per_s=self.pace.rows_per_s,
             tokens_per_s=self.pace.tokens_per_s,
             in_flight=self._lane.in_flight,

@@ -92,7 +92,7 @@ class Window:
         return opened
 
     async def _open_first(self) -> OpenChunk:
-        """Open the first lease; after a failed try under a new epoch, for no file has two writers."""
+        """Open the first lease; after a failed try under a new epoch: a file has one writer."""
         if self._spoiled:
             self._leased[0] = await self._leases.raise_epoch(self._leased[0])
         self._spoiled = True
@@ -167,25 +167,17 @@ class Window:
         opened = self._opened[chunk.lease.chunk.number]
         await chunk.journal.drain()
         lease = chunk.lease  # as it is after the drain: a broken journal raises the epoch
-        sealed = await asyncio.to_thread(
-            seal,
-            self._files,
-            lease,
-            answers=chunk.answers(),
-            attempts=list(chunk.all_attempts()),
-            ids=opened.ids,
-            base=opened.base,
-        )
+        sealed = await asyncio.to_thread(self._sealed, chunk, lease, opened)
         await self._leases.commit(lease, sealed, backend=backend)
         crashpoints.reach("part.committed")
         await asyncio.to_thread(clean, self._files, lease)
         self._forget(chunk)
 
-    def _sealed(self, chunk: OpenChunk, opened: Opened) -> Sealed:
+    def _sealed(self, chunk: OpenChunk, lease: Lease, opened: Opened) -> Sealed:
         """Runs in a thread: a thousand answers at once would stall the loop for milliseconds."""
         return seal(
             self._files,
-            chunk.lease,
+            lease,
             answers=chunk.answers(),
             attempts=list(chunk.all_attempts()),
             ids=opened.ids,

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
-from nightkiln.simulate import Simulator, SimulatorSettings
 from tests.scenario.crash.kiln import Kiln
 from tests.scenario.crash.world import World
+
+from nightkiln.simulate import Simulator, SimulatorSettings
 
 LATENCY_MS = 20
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightkiln.core.job import Job, JobState
 from tests.scenario.crash.kiln import Ended, Kiln
 from tests.scenario.crash.records import (
     Records,
@@ -15,6 +14,8 @@ from tests.scenario.crash.records import (
     records_of,
 )
 from tests.scenario.crash.world import COLUMNS, SECRET, SLOTS, World
+
+from nightkiln.core.job import Job, JobState
 
 _PROGRESS = re.compile(r"^running .* (\d+)/\d+ rows", re.MULTILINE)
 
@@ -40,7 +41,7 @@ def assert_asked_once(world: World) -> None:
 def assert_not_asked_again(
     world: World, before: Sequence[int], known: Records, *, in_flight: int = SLOTS
 ) -> None:
-    """Rows with a record were not asked again; others at most as many as were in flight (I3, I4)."""
+    """Rows with a record were not asked again, others only if they were in flight (I3, I4)."""
     after = world.asked()
     again = {row for row, count in enumerate(after) if before[row] and count > before[row]}
     assert not again & known.answered, f"asked again though recorded: {again & known.answered}"

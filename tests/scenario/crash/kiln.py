@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import nightkiln
 from tests.scenario.crash.world import SECRET
+
+import nightkiln
 
 DEADLINE_S = 60.0
 KILLED = -signal.SIGKILL

@@ -13,8 +13,8 @@ from nightkiln.core.usage import Totals, summed
 from nightkiln.store import ledger
 from nightkiln.store.database import Database
 from nightkiln.vault.frames import Answered, Sent, decode
-from nightkiln.vault.publish import read_manifest
 from nightkiln.vault.home import Home
+from nightkiln.vault.publish import read_manifest
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +30,18 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def records_of(home: Path) -> Records:
-    """Read every journal and every part that stands under its final name."""
+    """Read every journal and every part that stands under its final name.
+
+    A journal may go while we look: then its chunk's part is there, and is read after it.
+    """
     answered: set[int] = set()
     sent: set[int] = set()
     for journal in home.glob("jobs/*/journal/*.log"):
-        for frame in decode(journal.read_bytes()):
+        try:
+            data = journal.read_bytes()
+        except FileNotFoundError:
+            continue
+        for frame in decode(data):
             if isinstance(frame, Answered):
                 answered.add(frame.row)
             elif isinstance(frame, Sent):

@@ -9,9 +9,6 @@ import re
 from pathlib import Path
 
 import pytest
-
-from nightkiln.core import crashpoints
-from nightkiln.core.job import JobState
 from tests.scenario.crash.invariants import (
     assert_ended_well,
     assert_monotone,
@@ -25,6 +22,9 @@ from tests.scenario.crash.invariants import (
 from tests.scenario.crash.kiln import KILLED, Kiln
 from tests.scenario.crash.records import jobs_of, published_rows, records_of
 from tests.scenario.crash.world import CHUNKS, ROWS, SLOTS, World
+
+from nightkiln.core import crashpoints
+from nightkiln.core.job import JobState
 
 pytestmark = pytest.mark.crash
 
@@ -69,6 +69,7 @@ CANCEL = (
 )
 RETRY = ("retry.opened", "journal.answered:4", "part.committed", "publish.manifest", "job.ended")
 DELETE = ("delete.tombstone", "delete.files")
+KILLS = 4
 
 
 def name_of(point: str) -> str:
@@ -101,10 +102,21 @@ async def test_a_run_killed_at_a_point_goes_on(world: World, kiln: Kiln, point: 
     assert_quiet(world, killed)
 
 
+async def test_a_run_killed_again_and_again_gets_to_its_end(world: World, kiln: Kiln) -> None:
+    output, said = world.folder / "answers.csv", []
+    for _ in range(KILLS):
+        known, before = records_of(kiln.home), world.asked()
+        killed = (await kiln.do(world.order(output), crash_at="journal.answered:20")).expect(KILLED)
+        again = [row for row in known.answered if world.asked()[row] != before[row]]
+        assert not again, f"asked again though recorded: {again}"
+        said.append(killed.err)
+    said.append((await assert_recovers(world, kiln, world.order(output), output)).err)
+    assert_monotone(*said)
+    assert sum(world.asked()) <= ROWS + KILLS * SLOTS
+
+
 @pytest.mark.parametrize("point", PIPED)
-async def test_a_piped_run_killed_at_a_point_goes_on(
-    world: World, kiln: Kiln, point: str
-) -> None:
+async def test_a_piped_run_killed_at_a_point_goes_on(world: World, kiln: Kiln, point: str) -> None:
     output = world.folder / "answers.csv"
     order = world.order(output, source="-")
     (await kiln.do(order, crash_at=point, stdin=world.table)).expect(KILLED)

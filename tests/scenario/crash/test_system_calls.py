@@ -15,6 +15,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
 from tests.scenario.crash.invariants import (
     assert_ended_well,
     assert_monotone,
@@ -32,7 +32,6 @@ from tests.scenario.crash.invariants import (
 )
 from tests.scenario.crash.kiln import KILLED, Kiln
 from tests.scenario.crash.world import CHUNKS, World
-
 
 
 def _seed() -> int:
@@ -187,7 +186,6 @@ def _injecting(point: Point, number: int, files: Sequence[str]) -> list[str]:
 
 
 def test_the_sample_has_at_most_sixty_points() -> None:
-    print(f"NIGHTKILN_CRASH_SEED={SEED}")
     assert ALL or len(POINTS) <= 60
 
 
@@ -199,11 +197,11 @@ def test_the_sample_has_at_most_sixty_points() -> None:
 async def test_a_fault_at_a_system_call_costs_no_row(
     world: World, template: Template, point: Point
 ) -> None:
-    print(f"NIGHTKILN_CRASH_SEED={SEED}")
+    sys.stdout.write(f"NIGHTKILN_CRASH_SEED={SEED} repeats this sample\n")
     calls = template.calls[point.kind]
     assert calls, f"a run makes no {point.kind} calls: the table of kinds is out of date"
     for number in point.numbers(calls):
-        print(f"at {KINDS[point.kind].call} {number} of {calls}")
+        sys.stdout.write(f"at {KINDS[point.kind].call} {number} of {calls}\n")
         world.simulator.reset()
         await _struck(world, template, point, number)
 

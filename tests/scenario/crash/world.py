@@ -36,12 +36,12 @@ class World:
             writer.writerow(COLUMNS)
             writer.writerows((f"{row:04d}", text) for row, text in enumerate(self.texts))
 
-    def order(self, output: Path, *, source: str | None = None) -> list[str]:
+    def order(self, output: Path, *, source: str | None = None, slots: int = SLOTS) -> list[str]:
         """The arguments of the one command that every scenario runs."""
         return [
             *("run", source or str(self.table), "-o", str(output)),
             *("--endpoint", self.simulator.url, "--model", "sim", "--key", "env:SIM_KEY"),
-            *("--prompt", "Classify: {text}", "--concurrency", str(SLOTS)),
+            *("--prompt", "Classify: {text}", "--concurrency", str(slots)),
             *(["--format", "csv"] if source == "-" else []),
         ]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nightkiln.core.fault import FaultClass
+from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.testing.backends import fault
 from nightkiln.vault.frames import Sent
 
@@ -66,7 +67,7 @@ def test_a_third_death_is_the_end_of_the_row_and_of_nobody_else(on_stage: Run) -
 
 def test_a_chunk_of_which_only_poison_is_left_ends_at_once(on_stage: Run) -> None:
     async def play(stage: Stage) -> None:
-        ended = []
+        ended: list[OpenChunk] = []
         chunk = await stage.add([2], before=deaths(2, 3), tell=False)
         chunk.on_answered = ended.append
         stage.lane.add(chunk)

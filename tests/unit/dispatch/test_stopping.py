@@ -8,7 +8,7 @@ from nightkiln.core.fault import FaultClass
 from nightkiln.core.request import Request
 from nightkiln.dispatch.openchunk import INTERRUPTED
 from nightkiln.testing.backends import fault
-from nightkiln.vault.frames import Answered, Faulted, Sent
+from nightkiln.vault.frames import Answered, Faulted, Frame, Sent
 from nightkiln.vault.recovery import Recovered
 
 from .conftest import Stage
@@ -112,7 +112,7 @@ def test_earlier_attempts_count_and_those_of_dead_workers_do_not(on_stage: Run) 
             latency_ms=0.0,
             fault=fault(FaultClass.TRANSIENT),
         )
-        before = [
+        before: list[Frame] = [
             Sent(at=0.0, backend="b", tries=((0, 1),)),
             Faulted(0, stumbled),
             Sent(at=0.0, backend="b", tries=((0, 2),)),

@@ -59,7 +59,8 @@ class OpenAIEndpoint:
 
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""
-        return ChatEncoder(spec.model, spec.prompt.system, spec.sampling).encode
+        schema = None if spec.output_schema is None else bytes(spec.output_schema)
+        return ChatEncoder(spec.model, spec.prompt.system, spec.sampling, schema).encode
 
     async def answer(self, request: Request, *, deadline: float) -> Reply | Fault:
         """The model's reply, or why there is none, by `deadline` (event loop time)."""

@@ -1,0 +1,56 @@
+"""Deleting: tombstone, files, row; and whatever a crash left half done."""
+
+import os
+
+import pytest
+
+from nightkiln.core import crashpoints
+from nightkiln.core.errors import NotFound
+from nightkiln.service import deletion
+from nightkiln.store import ledger
+
+from .conftest import Kilnful
+
+
+def _die() -> None:
+    raise ZeroDivisionError
+
+
+async def test_a_deleted_job_is_gone_with_its_files_and_its_spending_stays(kiln: Kilnful) -> None:
+    job = await kiln.ended(kiln.order(40))
+    await deletion.delete(kiln.context, job.id)
+    assert not kiln.context.files(job.id).root.exists()
+    with pytest.raises(NotFound):
+        await kiln.job(job)
+    (entry,) = await kiln.context.store.read(
+        lambda tx: ledger.by_day(tx, project=job.project, first="2000", last="3000")
+    )
+    assert entry.totals.attempts == 40
+
+
+@pytest.mark.parametrize("point", ["delete.tombstone", "delete.files"])
+async def test_a_deletion_that_died_is_finished_at_the_next_start(
+    kiln: Kilnful, point: str
+) -> None:
+    job = await kiln.ended(kiln.order(40))
+    crashpoints.arm(point, nth=1, action=_die)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await deletion.delete(kiln.context, job.id)
+    finally:
+        crashpoints.disarm()
+    await deletion.collect_garbage(kiln.context)
+    assert not kiln.context.files(job.id).root.exists()
+    with pytest.raises(NotFound):
+        await kiln.job(job)
+
+
+async def test_old_folders_without_a_job_are_collected_and_young_ones_stay(kiln: Kilnful) -> None:
+    folder = kiln.context.home.root / "jobs"
+    for name in ("job_old", "job_young"):
+        (folder / name / "input").mkdir(parents=True)
+    os.utime(folder / "job_old", (1.0, 1.0))
+    kept = await kiln.ended(kiln.order(20))
+    os.utime(kiln.context.files(kept.id).root, (1.0, 1.0))
+    await deletion.collect_garbage(kiln.context)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["job_young", kept.id])
