@@ -25,15 +25,16 @@ from .life.world import World
 THOROUGH = os.environ.get("NIGHTKILN_CRASH_ALL") == "1"
 settings.register_profile(
     "ci",
-    max_examples=400 if THOROUGH else 25,
-    stateful_step_count=60 if THOROUGH else 30,
+    max_examples=400 if THOROUGH else 40,
+    stateful_step_count=60 if THOROUGH else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=not THOROUGH,
 )
 
 PICK = st.integers(0, 1 << 16)
-COUNT = st.integers(1, 40)
+COUNT = st.integers(1, 12)
+SELDOM = st.integers(0, 3).map(lambda drawn: drawn == 3)
 
 
 class LifeOfJobs(RuleBasedStateMachine):
@@ -42,6 +43,8 @@ class LifeOfJobs(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.world = World()
+        self.world.accept(40)
+        self.world.ingest(self.world.pick(0))
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -67,7 +70,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def lease(self, pick: int, want: int) -> None:
         self.world.lease(self.world.pick_workable(pick), want)
 
-    @precondition(lambda self: self.world.any_open())
+    @precondition(lambda self: self.world.any_workable())
     @rule(
         pick=PICK,
         count=COUNT,
@@ -75,11 +78,17 @@ class LifeOfJobs(RuleBasedStateMachine):
         sync=st.booleans(),
     )
     def answer(self, pick: int, count: int, outcome: str, sync: bool) -> None:
-        self.world.answer(pick, count, outcome, sync=sync)
+        if not self.world.any_open():
+            self.world.lease(self.world.pick_workable(pick), 3)
+        if self.world.any_open():
+            self.world.answer(pick, count, outcome, sync=sync)
 
     @precondition(lambda self: self.world.any_open())
     @rule(pick=PICK)
     def finish_chunk(self, pick: int) -> None:
+        self.world.answer(pick, 1000, "final" if pick % 3 == 0 else "ok", sync=False)
+        if not self.world.any_open():
+            return  # it crashed
         self.world.finish_chunk(pick)
 
     @precondition(lambda self: self.world.any_workable())
@@ -93,9 +102,10 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.world.finish(self.world.pick_workable(pick))
 
     @precondition(lambda self: self.world.any_unfinished())
-    @rule(pick=PICK)
-    def cancel(self, pick: int) -> None:
-        self.world.cancel(self.world.pick_unfinished(pick))
+    @rule(pick=PICK, really=SELDOM)
+    def cancel(self, pick: int, really: bool) -> None:
+        if really:
+            self.world.cancel(self.world.pick_unfinished(pick))
 
     @precondition(lambda self: self.world.any_to_retry())
     @rule(pick=PICK)
@@ -103,9 +113,10 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.world.retry(self.world.pick_to_retry(pick))
 
     @precondition(lambda self: self.world.any_in(*JobState))
-    @rule(pick=PICK)
-    def delete(self, pick: int) -> None:
-        self.world.delete(self.world.pick(pick, *JobState))
+    @rule(pick=PICK, really=SELDOM)
+    def delete(self, pick: int, really: bool) -> None:
+        if really and len(self.world.lives) > 1:
+            self.world.delete(self.world.pick(pick, *JobState))
 
     @rule(point=st.sampled_from(POINTS))
     def a_crash_will_come_at(self, point: str) -> None:

@@ -68,7 +68,7 @@ class Embedded(Reading):
                 )
             spec = submit.spec_of(order, source)
             backend.encoder(spec)
-            await planning.check_head(order, source)
+            await planning.check_head(spec)
             job, how = await submit.accept(self._context, spec, new=order.new)
             run = JobRun(self._context, order, backend, listen=listen, stop=stop)
             return await self._hold_and_run(job, how, run)

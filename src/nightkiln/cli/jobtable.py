@@ -121,7 +121,7 @@ def full_report(view: JobView, home: Path) -> JobPage:
         columns=job.columns,
         input_path=source.path,
         input_bytes=source.size_bytes,
-        results=str(published) if (published / "manifest.json").exists() else None,
+        results=str(published) if (published / "_manifest.json").exists() else None,
         files=str(files.root),
     )
 

@@ -1,6 +1,7 @@
 """The options of `run` as an order: texts parsed and checked, nothing opened or looked up."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None
     seed: int | None
     param: tuple[str, ...]
+    schema: str | None
     concurrency: int
     timeout: float
     wait: float | None
@@ -68,6 +70,7 @@ def order_of(asked: Asked, *, on_terminal: bool) -> Order:
             seed=asked.seed,
             extra=dict(param_of(text) for text in asked.param),
         ),
+        output_schema=None if asked.schema is None else schema_of(asked.schema),
         endpoint=asked.endpoint,
         key=asked.key,
         headers=tuple(header_of(text) for text in asked.header),
@@ -79,6 +82,14 @@ def order_of(asked: Asked, *, on_terminal: bool) -> Order:
         new=asked.new,
         wait_s=wait_of(asked.wait, on_terminal=on_terminal),
     )
+
+
+def schema_of(path: str) -> bytes:
+    """The text of a schema file. Raises UsageError; whether it is a schema is checked later."""
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"--schema {path} cannot be read: {error.strerror}") from error
 
 
 def unescaped(text: str) -> str:

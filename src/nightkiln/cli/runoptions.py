@@ -65,6 +65,7 @@ MODEL: Final = OptionGroup(
     ),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Most tokens of an answer."),
     click.option("--temperature", type=float, metavar="X", help="[default: the model's own]"),
+    click.option("--schema", metavar="FILE.json", help="A JSON schema that every answer must fit."),
     click.option("--seed", type=int, metavar="N", help="For models that take one."),
     click.option(
         "--param",

@@ -85,7 +85,7 @@ FAULTS: Final[dict[FaultClass, FaultText]] = {
     _F.PROTOCOL: FaultText(
         meaning="What came back is not the answer the protocol promises: broken JSON, an HTML"
         " page, an empty body.",
-        row="It is asked again up to four times, then it gets this fault with an excerpt of what came.",
+        row="It is asked again up to four times, then it gets this fault with an excerpt.",
         fix="check that --endpoint names the API itself (it ends in /v1) and not a page or proxy",
     ),
     _F.AMBIGUOUS: FaultText(

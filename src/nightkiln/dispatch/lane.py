@@ -233,7 +233,7 @@ class Lane:
             chunk.faulted(row, self._end(try_, sent_at, started, _cut_off(sent=True)))
             raise
         if isinstance(outcome, Reply):
-            self._ok(try_, outcome, sent_at, started)
+            self._replied(try_, outcome, sent_at, started)
         else:
             self._fault(try_, outcome, self._end(try_, sent_at, started, outcome))
 
@@ -252,7 +252,7 @@ class Lane:
     async def _answer(self, try_: Try, deadline: float) -> Reply | Fault:
         """The row boundary: whatever happens in here is this attempt's fault."""
         try:
-            request = try_.chunk.request(try_.row)
+            request = try_.chunk.request(try_.row, larger=try_.larger)
             return await self.backend.answer(request, deadline=deadline)
         except Exception as error:
             return Fault(
@@ -261,7 +261,8 @@ class Lane:
                 message=f"{type(error).__name__} in {self.backend.name}",
             )
 
-    def _ok(self, try_: Try, reply: Reply, sent_at: float, started: float) -> None:
+    def _replied(self, try_: Try, reply: Reply, sent_at: float, started: float) -> None:
+        misfit = try_.chunk.misfit(reply)
         attempt = Attempt(
             number=try_.number,
             backend=self.backend.name,
@@ -269,6 +270,7 @@ class Lane:
             latency_ms=round((self._loop.time() - started) * 1000, 3),
             usage=reply.usage,
             cost_usd=self._price(reply.usage),
+            fault=misfit,
             request_id=reply.request_id,
         )
         self.answered_any = True
@@ -277,7 +279,14 @@ class Lane:
         now = self._loop.time()
         self.breaker.on_ok(now)
         self.quota.on_ok(now, try_.retrying)
-        try_.chunk.answered(try_.row, attempt, reply)
+        if misfit is None:
+            try_.chunk.answered(try_.row, attempt, reply)
+        elif try_.larger:
+            try_.chunk.failed(try_.row, attempt, misfit)
+        else:
+            try_.larger = True
+            try_.chunk.faulted(try_.row, attempt)
+            self._later(try_, now)
 
     def _end(self, try_: Try, sent_at: float, started: float, fault: Fault) -> Attempt:
         return Attempt(

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
+import msgspec
+
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Answer, Attempt, Reply
 from nightkiln.core.chunk import Lease
@@ -28,6 +30,7 @@ class Try:
     __slots__ = (
         "chunk",
         "counted",
+        "larger",
         "number",
         "overloads",
         "retrying",
@@ -41,10 +44,20 @@ class Try:
         self.row = row
         self.number = number  # of the attempts begun so far
         self.counted = counted  # of the attempts that use up the row's right to more
+        self.larger = False  # asked again at a larger budget, once
         self.overloads = 0
         self.throttles = 0
         self.retrying: Fault | None = None  # the fault it is being retried for
         self.suspect = False  # of poison: every one of its attempts runs alone
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job's requests look like, and what its answers have to."""
+
+    encode: Encoder
+    larger: Encoder | None = None  # with a larger token budget, for an answer that did not fit
+    misfit: Callable[[Reply], Fault | None] | None = None  # why a reply is not what was asked
+    keep_bodies: bool = False
 
 
 class OpenChunk:
@@ -56,15 +69,13 @@ class OpenChunk:
         journal: Journal,
         *,
         prompts: Mapping[int, Prompt],
-        encoder: Encoder,
+        form: "Form",
         recovered: Recovered,
-        keep_bodies: bool,
     ) -> None:
         self.lease = lease
         self.journal = journal
         self._prompts = prompts  # of the rows this lease has to answer
-        self._encoder = encoder
-        self._keep_bodies = keep_bodies
+        self._form = form
         self._recovered = recovered
         self._tried_before = recovered.rows_tried()  # usually none
         self._answers: dict[int, Answered] = {}
@@ -77,20 +88,27 @@ class OpenChunk:
         for row in self._prompts:
             if row not in self._recovered.answers:
                 earlier = self._recovered.attempts(row) if row in self._tried_before else []
-                yield Try(
+                try_ = Try(
                     self,
                     row,
                     number=max((attempt.number for attempt in earlier), default=0),
                     counted=sum(map(_counts, earlier)),
                 )
+                try_.larger = any(map(_misfitted, earlier))
+                yield try_
 
     def deaths(self, row: int) -> int:
         """How many workers died with this row in flight."""
         return self._recovered.deaths(row)
 
-    def request(self, row: int) -> Request:
-        """The row's request. Raises what the encoder raises."""
-        return Request(row, self._encoder(self._prompts[row]))
+    def request(self, row: int, *, larger: bool = False) -> Request:
+        """The row's request, at the larger budget if `larger`. Raises what the encoder raises."""
+        encode = (self._form.larger if larger else None) or self._form.encode
+        return Request(row, encode(self._prompts[row]))
+
+    def misfit(self, reply: Reply) -> Fault | None:
+        """Why a reply is not what the job asks for, or None."""
+        return None if self._form.misfit is None else self._form.misfit(reply)
 
     def sent(self, row: int, number: int, backend: str) -> "asyncio.Future[None]":
         """Journal that a try is about to leave; it may when the future is done."""
@@ -105,7 +123,7 @@ class OpenChunk:
                 text=reply.text,
                 finish_reason=reply.finish_reason,
                 model=reply.model,
-                body=reply.body if self._keep_bodies else None,
+                body=reply.body if self._form.keep_bodies else None,
             )
         )
 
@@ -175,3 +193,7 @@ def _counts(attempt: Attempt) -> bool:
         and not fault.unreachable
         and fault.code not in _OURS
     )
+
+
+def _misfitted(attempt: Attempt) -> bool:
+    return attempt.fault is not None and attempt.fault.kind is FaultClass.INCOMPLETE

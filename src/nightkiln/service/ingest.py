@@ -23,6 +23,7 @@ from nightkiln.tables.base import Block, Place
 from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.prompts import Renderer
+from nightkiln.tables.schema import fields_of
 from nightkiln.tables.unique import UniqueIds
 from nightkiln.vault.durable import disk_errors, sha256_of
 from nightkiln.vault.home import JobFiles
@@ -73,7 +74,7 @@ def ingest(
             on_rows(last.row)
         writer.finish()
     columns = last.columns
-    check_collisions(columns)
+    check_collisions(columns, fields_of(job.spec))
     if not last.row:
         raise InputError(
             f"{job.spec.source.name} has no rows", hint="give a table with at least one row"
@@ -105,7 +106,7 @@ def _checked(job: Job, start: Place) -> Iterator[Block]:
     renderer: Renderer | None = None
     for block in open_reader(job.spec.source).blocks(start, rows=_READ_ROWS):
         if renderer is None:
-            check_collisions(block.end.columns)
+            check_collisions(block.end.columns, fields_of(job.spec))
             renderer = Renderer(job.spec.prompt, block.end.columns, job.spec.source.kind)
         renderer.require(block.rows, block.lines[0], starts=block.starts)
         yield block

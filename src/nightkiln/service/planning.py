@@ -6,7 +6,7 @@ from typing import Final
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core.errors import InputError
 from nightkiln.core.events import Planned
-from nightkiln.core.job import SourceSpec
+from nightkiln.core.job import JobSpec, SourceSpec
 from nightkiln.core.request import Prompt
 from nightkiln.service import submit
 from nightkiln.service.context import Context
@@ -16,6 +16,7 @@ from nightkiln.tables.base import Place
 from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.prompts import Renderer
+from nightkiln.tables.schema import fields_of
 from nightkiln.vault.segments import as_table
 
 SAMPLE_CHARACTERS: Final = 500
@@ -33,7 +34,7 @@ async def plan(
         check_output(order.output, order.output_format, source=source.kind, source_path=source.path)
     spec = submit.spec_of(order, source)
     encode = backend.encoder(spec)
-    rows, columns, first = await asyncio.to_thread(_read, order, source)
+    rows, columns, first = await asyncio.to_thread(_read, spec)
     encode(first)
     known = None if order.new else await submit.find(context, spec)
     return Planned(
@@ -52,20 +53,20 @@ async def plan(
     )
 
 
-async def check_head(order: Order, source: SourceSpec) -> None:
+async def check_head(spec: JobSpec) -> None:
     """Refuse what the first rows already show, so that no job is made for a typo.
 
     Raises UsageError and InputError.
     """
-    await asyncio.to_thread(_check_head, order, source)
+    await asyncio.to_thread(_check_head, spec)
 
 
-def _check_head(order: Order, source: SourceSpec) -> None:
-    head = next(open_reader(source).blocks(Place(), rows=_READ_ROWS), None)
+def _check_head(spec: JobSpec) -> None:
+    head = next(open_reader(spec.source).blocks(Place(), rows=_READ_ROWS), None)
     if head is None:
-        raise _empty(source)
-    check_collisions(head.end.columns)
-    renderer = Renderer(order.prompt, head.end.columns, source.kind)
+        raise _empty(spec.source)
+    check_collisions(head.end.columns, fields_of(spec))
+    renderer = Renderer(spec.prompt, head.end.columns, spec.source.kind)
     renderer.require(head.rows, head.lines[0], starts=head.starts)
 
 
@@ -73,22 +74,22 @@ def _empty(source: SourceSpec) -> InputError:
     return InputError(f"{source.name} has no rows", hint="give a table with at least one row")
 
 
-def _read(order: Order, source: SourceSpec) -> tuple[int, tuple[str, ...], Prompt]:
+def _read(spec: JobSpec) -> tuple[int, tuple[str, ...], Prompt]:
     """Read every row as the ingest would; the count, the columns and the first prompt."""
     first: Prompt | None = None
     renderer: Renderer | None = None
-    end = Place()
+    source, fields, end = spec.source, fields_of(spec), Place()
     for block in open_reader(source).blocks(Place(), rows=_READ_ROWS):
         if renderer is None:
-            check_collisions(block.end.columns)
-            renderer = Renderer(order.prompt, block.end.columns, source.kind)
+            check_collisions(block.end.columns, fields)
+            renderer = Renderer(spec.prompt, block.end.columns, source.kind)
             first = renderer.prompts(as_table(block.rows))[0]
         renderer.require(block.rows, block.lines[0], starts=block.starts)
         end = block.end
     if first is None:
         raise _empty(source)
-    check_collisions(end.columns)
-    Renderer(order.prompt, end.columns, source.kind)
+    check_collisions(end.columns, fields)
+    Renderer(spec.prompt, end.columns, source.kind)
     return end.row, end.columns, first
 
 

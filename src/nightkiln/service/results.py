@@ -20,10 +20,11 @@ from nightkiln.service.context import Context
 from nightkiln.store import chunks
 from nightkiln.tables.base import OUTPUT_COLUMNS
 from nightkiln.tables.formats import format_of, open_writer
+from nightkiln.tables.schema import fields_of
 from nightkiln.vault.durable import disk_errors, fsync_dir, link, make_dir, replacing
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import completed, read_part
-from nightkiln.vault.publish import MANIFEST, Manifest, read_manifest
+from nightkiln.vault.publish import MANIFEST, Manifest, manifest_in, read_manifest
 from nightkiln.vault.segments import InputReader
 
 _IMPLIED: Final = {
@@ -75,7 +76,7 @@ async def export(context: Context, job: Job, output: str, explicit: str | None) 
         await asyncio.to_thread(_dataset, files, manifest, output)
         return manifest.rows
     known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
-    writer = open_writer(kind, job.columns, source=source.kind)
+    writer = open_writer(kind, job.columns, source=source.kind, fields=fields_of(job.spec))
     pieces = _pieces(files, manifest, known)
     return await asyncio.to_thread(_write, output, lambda out: writer.write(out, pieces))
 
@@ -130,13 +131,24 @@ def _write(output: str, fill: Callable[[BinaryIO], int]) -> int:
             return fill(out)
 
 
+def _remove_ours(folder: Path) -> None:
+    """Make room for a dataset: what an earlier export left may go, nothing else may."""
+    earlier = manifest_in(folder)
+    for file in () if earlier is None else earlier.files:
+        (folder / file.name).unlink(missing_ok=True)
+    if others := sorted(path.name for path in folder.glob("*.parquet")):
+        raise UsageError(
+            f"{folder} holds Parquet files that are not ours, {others[0]} among them",
+            hint="name an empty folder, or one that a job was written to before",
+        )
+
+
 def _dataset(files: JobFiles, manifest: Manifest, output: str) -> None:
     """Give the published files names in a folder of the user's; nothing is written twice."""
     source, folder = files.published(manifest.generation), Path(output).expanduser()
     with disk_errors(f"writing {folder}"):
         make_dir(folder)
-        for old in folder.glob("part-*.parquet"):
-            old.unlink()
+        _remove_ours(folder)
         for file in manifest.files:
             link(source / file.name, folder / file.name)
         shutil.copyfile(source / MANIFEST, folder / MANIFEST)

@@ -24,6 +24,7 @@ from nightkiln.service.orders import Order
 from nightkiln.store import generations, jobs
 from nightkiln.store.tx import Tx
 from nightkiln.tables.formats import format_of
+from nightkiln.tables.schema import AnswerSchema
 from nightkiln.vault.durable import disk_errors, fsync_dir, sha256_of
 
 _PIECE_BYTES = 1 << 20
@@ -90,7 +91,16 @@ def spec_of(order: Order, source: SourceSpec) -> JobSpec:
     """The unchanging part of an order."""
     if order.limit is not None and order.limit < 1:
         raise UsageError(f"--limit is {order.limit}; it has to be at least 1")
-    return JobSpec(source=source, prompt=order.prompt, model=order.model, sampling=order.sampling)
+    schema = order.output_schema
+    if schema is not None:
+        AnswerSchema(schema)
+    return JobSpec(
+        source=source,
+        prompt=order.prompt,
+        model=order.model,
+        sampling=order.sampling,
+        output_schema=None if schema is None else msgspec.Raw(schema.strip()),
+    )
 
 
 def identity_of(spec: JobSpec) -> str:
@@ -105,6 +115,7 @@ def identity_of(spec: JobSpec) -> str:
         spec.prompt,
         spec.model,
         spec.sampling,
+        spec.output_schema,
     )
     return "derived:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 

@@ -5,6 +5,7 @@ Write-ahead log, `synchronous=FULL` always, `BEGIN IMMEDIATE` for the writer,
 database by accident; only `prepare` makes one.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -39,6 +40,7 @@ _DISK: Final = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
+_DISK_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 def prepare(path: Path, *, read_only: bool) -> None:
@@ -70,6 +72,10 @@ def prepare(path: Path, *, read_only: bool) -> None:
         if known is None:
             raise
         raise known from error
+    except OSError as error:  # of the files around the database: the lock, the folder
+        if error.errno not in _DISK_ERRNOS:
+            raise
+        raise _disk_error(path, error) from error
 
 
 def write_engine(path: Path) -> AsyncEngine:
@@ -103,11 +109,15 @@ def explain(error: BaseException, path: Path) -> NightkilnError | None:
             hint="run the same command again when the other one is done or idle",
         )
     if code & 0xFF in _DISK:
-        return DiskError(
-            f"{path} cannot be written or read: {original}",
-            hint="`nightkiln doctor` shows the space left; free some, then run the command again",
-        )
+        return _disk_error(path, original)
     return None
+
+
+def _disk_error(path: Path, error: BaseException | None) -> DiskError:
+    return DiskError(
+        f"{path} cannot be written or read: {error}",
+        hint="`nightkiln doctor` shows the space left; free some, then run the command again",
+    )
 
 
 _COMMON_PRAGMAS: Final = (

@@ -8,8 +8,8 @@ written as nothing. Nothing is changed for the sake of spreadsheets.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from nightkiln.tables.base import LINE_COLUMN, OUTPUT_COLUMNS
 from nightkiln.tables.answerfields import AnswerFields
+from nightkiln.tables.base import LINE_COLUMN, OUTPUT_COLUMNS
 from nightkiln.tables.fields import Picker
 from nightkiln.tables.pieces import bounded, flat, write_text
 

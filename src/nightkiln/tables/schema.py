@@ -12,6 +12,7 @@ import msgspec
 from nightkiln.core.answer import Reply
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.job import JobSpec
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
 _PATTERN_STEPS: Final = 100_000  # of backtracking in a schema's own patterns
@@ -39,8 +40,6 @@ class AnswerSchema:
             )
         except (ValueError, jsonschema_rs.ReferencingError) as error:
             raise UsageError(f"the schema cannot be used: {_short(error)}") from error
-        properties = parsed.get("properties")
-        self.fields: tuple[str, ...] = tuple(properties) if isinstance(properties, dict) else ()
 
     def fault_of(self, reply: Reply) -> Fault | None:
         """Why a reply is not what the schema asks for, or None."""
@@ -69,3 +68,11 @@ def _short(error: Exception) -> str:
 
 def _fault(code: str, message: str) -> Fault:
     return Fault(kind=FaultClass.INCOMPLETE, code=code, message=message)
+
+
+def fields_of(spec: JobSpec) -> tuple[str, ...]:
+    """The properties of a job's answers that get columns of their own; none without a schema."""
+    if spec.output_schema is None:
+        return ()
+    properties = msgspec.json.decode(spec.output_schema).get("properties")
+    return tuple(properties) if isinstance(properties, dict) else ()

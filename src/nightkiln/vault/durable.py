@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from nightkiln.core import crashpoints
 from nightkiln.core.errors import DiskError
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK: Final = _FULL | {errno.EIO, errno.EROFS}
 _READ_BYTES: Final = 1 << 20
 

@@ -8,7 +8,7 @@
     jobs/<id>/input/           segment-00000.parquet …
     jobs/<id>/journal/         <chunk>.<epoch>.log
     jobs/<id>/parts/           <chunk>.<epoch>.parquet
-    jobs/<id>/results/g<n>/    part-00000.parquet …, manifest.json
+    jobs/<id>/results/g<n>/    part-00000.parquet …, _manifest.json
 
 Locks are flock locks: they die with the process, whatever kills it.
 """
@@ -20,7 +20,7 @@ from typing import Final
 
 from nightkiln.core.errors import HomeBusy, UsageError
 from nightkiln.core.ids import JobId
-from nightkiln.vault.durable import make_dir
+from nightkiln.vault.durable import disk_errors, make_dir
 
 _MODE: Final = 0o600
 
@@ -40,7 +40,8 @@ class Lock:
 
 def try_lock(path: Path, *, shared: bool = False) -> Lock | None:
     """The lock on a file, or None when somebody else holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    with disk_errors(f"making the lock {path}"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -102,9 +103,10 @@ class Home:
     def hold(self, *, exclusive: bool = False) -> None:
         """Create the folder where needed and lock it. Raises HomeBusy, UsageError."""
         try:
-            make_dir(self.root)
-            make_dir(self.spool)
-            self.root.chmod(0o700)
+            with disk_errors(f"making the home {self.root}"):
+                make_dir(self.root)
+                make_dir(self.spool)
+                self.root.chmod(0o700)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise UsageError(
                 f"the home {self.root} cannot be used: {error.strerror}",

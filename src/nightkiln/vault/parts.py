@@ -107,7 +107,7 @@ def _row_usage(attempts: tuple[Attempt, ...]) -> tuple[int, int, int, float | No
         tokens_cached += attempt.usage.cached_tokens
         tokens_out += attempt.usage.output_tokens
         if attempt.cost_usd is None:
-            cost = cost if attempt.fault is not None else None
+            cost = None if attempt.usage.output_tokens or attempt.fault is None else cost
         elif cost is not None:
             cost += attempt.cost_usd
     return tokens_in, tokens_cached, tokens_out, cost
@@ -140,7 +140,7 @@ def spent_on(attempts: Iterable[Attempt]) -> Totals:
             maybe += 1
             continue
         ended += 1
-        if attempt.fault is None:
+        if attempt.fault is None or attempt.usage.output_tokens:
             unpriced += attempt.cost_usd is None
         elif attempt.fault.kind is FaultClass.AMBIGUOUS:
             maybe += 1

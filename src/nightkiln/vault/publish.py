@@ -6,6 +6,7 @@ everything it names.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +17,7 @@ from nightkiln.core.usage import Totals
 from nightkiln.vault.durable import disk_errors, fsync_dir, link, make_dir, write_bytes
 from nightkiln.vault.home import JobFiles
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # readers of Parquet folders pass over a leading underscore
 
 
 class PublishedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,12 @@ def _linked(files: JobFiles, chunk: Chunk, generation: int) -> PublishedFile:
 
 def read_manifest(files: JobFiles, generation: int) -> Manifest | None:
     """The manifest of a generation, or None when it is not published."""
-    path = files.published(generation) / MANIFEST
+    return manifest_in(files.published(generation))
+
+
+def manifest_in(folder: Path) -> Manifest | None:
+    """The manifest in a folder, or None when nothing of ours is there."""
+    path = folder / MANIFEST
     if not path.exists():
         return None
     return msgspec.json.decode(path.read_bytes(), type=Manifest)

@@ -9,9 +9,9 @@ Nothing is asked of any backend.
 from collections.abc import Iterable
 
 from nightkiln.core.answer import Attempt
-from nightkiln.core.request import Prompt
 from nightkiln.dispatch.tally import Tally
 from nightkiln.worker.base import Desk
+from nightkiln.worker.forms import NEVER_ASKED
 from nightkiln.worker.window import Window
 
 _AT_ONCE = 8
@@ -21,17 +21,13 @@ async def keep_answers(desk: Desk) -> None:
     """Seal and commit every open chunk that has a file. Raises DiskError; safe to repeat."""
     found = [*desk.files.journal.glob("*.log"), *desk.files.parts.glob("*.parquet")]
     numbers = sorted({int(path.name.split(".")[0]) for path in found})
-    window = Window(desk, encoder=_never_asked, tally=Tally(desk.job.totals))
+    window = Window(desk, form=NEVER_ASKED, tally=Tally(desk.job.totals))
     try:
         while numbers and (opened := await window.lease_more(_AT_ONCE, among=numbers)):
             for chunk in opened:
                 await window.seal(chunk, backend=_last_backend(chunk.all_attempts()))
     finally:
         await window.aclose()
-
-
-def _never_asked(_: Prompt) -> bytes:
-    raise AssertionError("keeping answers asks nothing")
 
 
 def _last_backend(attempts: Iterable[Attempt]) -> str:

@@ -28,6 +28,7 @@ from nightkiln.dispatch.lane import Lane
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.worker.base import Desk
+from nightkiln.worker.forms import form_of
 from nightkiln.worker.pace import Pace
 from nightkiln.worker.window import Window
 
@@ -81,8 +82,8 @@ class Runner:
         self._told = desk.job.live.totals if desk.job.live is not None else Totals()
         self.pace = Pace(self._loop.time())
         self.waiting = ""
-        encoder = lane.backend.encoder(desk.job.spec)
-        self._window = Window(desk, encoder=encoder, tally=self.tally)
+        form = form_of(desk.job.spec, lane.backend)
+        self._window = Window(desk, form=form, tally=self.tally)
         self._pulse = asyncio.Event()
         lane.on_low = self._pulse.set
         self._chunk_rows = 16  # of the largest chunk seen, to lease no more than is needed
@@ -242,12 +243,9 @@ class Runner:
     async def _finish(self) -> None:
         """Stop the lane, keep every answer, and let go of everything."""
         await self._lane.stop(drain_s=self._settings.drain_s)
-        for task in self._sealing.values():
-            if self._window.trouble is not None:
-                task.cancel()
-        await asyncio.gather(*self._sealing.values(), return_exceptions=True)
         try:
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(LEAVE_S):  # a disk that fills up now must not hold us
+                await asyncio.gather(*self._sealing.values(), return_exceptions=True)
                 for chunk in list(self._window.open.values()):
                     await self._window.leave(chunk)
         except (TimeoutError, DiskError, Fenced):

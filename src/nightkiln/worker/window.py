@@ -14,7 +14,7 @@ from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Lease, Sealed
 from nightkiln.core.errors import DiskError
 from nightkiln.core.request import Prompt
-from nightkiln.dispatch.openchunk import Encoder, OpenChunk
+from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.vault.durable import as_disk_error, disk_errors
 from nightkiln.vault.frames import Answered
@@ -31,7 +31,7 @@ _HEAL_S: Final = 1.0  # between tries to get a working journal again
 class Window:
     """Opens, heals and closes chunks. Owned by a runner, on its event loop."""
 
-    def __init__(self, desk: Desk, *, encoder: Encoder, tally: Tally) -> None:
+    def __init__(self, desk: Desk, *, form: Form, tally: Tally) -> None:
         self.open: dict[int, OpenChunk] = {}
         self.troubles: dict[str, DiskError] = {}  # the disk's, while they last, by what met them
         self._job = desk.job
@@ -39,7 +39,7 @@ class Window:
         self._leases = desk.leases
         self._files = desk.files
         self._clock = desk.dice.clock
-        self._encoder = encoder
+        self._form = form
         self._tally = tally
         self._opener = Opener(desk.job, desk.files)
         self._writer = JournalWriter()
@@ -116,9 +116,8 @@ class Window:
             lease,
             journal,
             prompts=opened.prompts,
-            encoder=self._encoder,
+            form=self._form,
             recovered=opened.recovered,
-            keep_bodies=self._job.spec.keep_bodies,
         )
         for answer in chunk.recovered_answers():
             self._tally.add(answer)

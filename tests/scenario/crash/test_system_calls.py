@@ -167,7 +167,7 @@ def _files(home: Path, job: str, output: Path) -> dict[str, list[str]]:
         "segment": [f"{root}/input/segment-00000.tmp"],
         "part": [
             *(f"{root}/parts/.{name}.parquet.{PID}.tmp" for name in chunks),
-            f"{root}/results/g1/.manifest.json.{PID}.tmp",
+            f"{root}/results/g1/._manifest.json.{PID}.tmp",
             f"{output.parent}/.{output.name}.{PID}.tmp",
         ],
     }

@@ -12,7 +12,7 @@ from nightkiln.core.job import Job, JobState, PromptSpec
 from nightkiln.core.request import Request
 from nightkiln.core.usage import Usage
 from nightkiln.dispatch.lane import Lane, LaneSettings
-from nightkiln.dispatch.openchunk import OpenChunk, Try
+from nightkiln.dispatch.openchunk import Form, OpenChunk, Try
 from nightkiln.dispatch.tally import Tally
 from nightkiln.plan.retry import RetryPolicy
 from nightkiln.service import deletion, moves, submit
@@ -81,7 +81,7 @@ class World(Homestead):
     async def _leased(self, life: Life, want: int) -> None:
         if life.hands is None:
             desk = await self._desk(life)
-            window = Window(desk, encoder=encode_prompt, tally=Tally(desk.job.totals))
+            window = Window(desk, form=Form(encode=encode_prompt), tally=Tally(desk.job.totals))
             life.hands = Hands(window)
         for chunk in await life.hands.window.lease_more(want):
             life.recovers(chunk)

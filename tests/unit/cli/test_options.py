@@ -35,6 +35,7 @@ def order(**changed: object) -> Order:
         "temperature": None,
         "seed": None,
         "param": (),
+        "schema": None,
         "concurrency": 64,
         "timeout": 600.0,
         "wait": None,

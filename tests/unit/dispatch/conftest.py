@@ -13,7 +13,7 @@ from nightkiln.core.answer import Answer
 from nightkiln.core.chunk import Chunk, ChunkState, Lease
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
-from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.plan.retry import RetryPolicy
 from nightkiln.testing.backends import ScriptedBackend, encode_prompt
 from nightkiln.testing.clock import run_jumping
@@ -47,7 +47,12 @@ class Stage:
         self.lane.start()
 
     async def add(
-        self, rows: Iterable[int], *, before: Sequence[Frame] = (), tell: bool = True
+        self,
+        rows: Iterable[int],
+        *,
+        before: Sequence[Frame] = (),
+        tell: bool = True,
+        form: Form | None = None,
     ) -> OpenChunk:
         """A chunk of these rows, with what earlier epochs journalled about them."""
         number = next(self._numbers)
@@ -79,9 +84,8 @@ class Stage:
             lease,
             journal,
             prompts=prompts,
-            encoder=encode_prompt,
+            form=form or Form(encode=encode_prompt),
             recovered=known,
-            keep_bodies=False,
         )
         self.chunks.append(chunk)
         if tell:

@@ -10,7 +10,7 @@ from nightkiln.core.answer import Attempt
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState, PromptSpec
 from nightkiln.dispatch.lane import Dice
-from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.service import moves, submit
 from nightkiln.service.context import Context
@@ -75,7 +75,7 @@ class Kilnful:
             files=self.context.files(job.id),
             dice=Dice(clock=self.context.clock, roll=lambda: 0.0),
         )
-        return Window(desk, encoder=encode_prompt, tally=Tally(job.totals))
+        return Window(desk, form=Form(encode=encode_prompt), tally=Tally(job.totals))
 
     async def answered(
         self, job: Job, *, rows: int, failing: frozenset[int] = frozenset(), seal: bool = True

@@ -100,7 +100,7 @@ async def test_a_folder_becomes_a_dataset(kiln: Kilnful, tmp_path: Path) -> None
     await export(kiln.context, job, str(out), None)
     table = pq.read_table(sorted(map(str, out.glob("*.parquet"))))
     assert table.column("row").to_pylist() == list(range(40))
-    assert (out / "manifest.json").exists()
+    assert (out / "_manifest.json").exists()
 
 
 async def test_the_summary_shows_one_row_of_every_kind_of_error(kiln: Kilnful) -> None:

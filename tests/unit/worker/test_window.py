@@ -11,7 +11,7 @@ from nightkiln.core.chunk import ChunkState
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState, PromptSpec, Wanted
 from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
-from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.plan.retry import RetryPolicy
 from nightkiln.service import moves, submit
@@ -67,7 +67,7 @@ async def desk_for(context: Context, job: Job) -> Desk:
 
 
 def window_of(desk: Desk) -> Window:
-    return Window(desk, encoder=encode_prompt, tally=Tally(desk.job.totals))
+    return Window(desk, form=Form(encode=encode_prompt), tally=Tally(desk.job.totals))
 
 
 def runner_of(

@@ -1,0 +1,41 @@
+"""What a job's requests look like and what its answers have to: from its spec to a form."""
+
+from typing import Final
+
+import msgspec
+
+from nightkiln.backends.base import PromptBackend
+from nightkiln.core.job import JobSpec
+from nightkiln.core.request import Prompt
+from nightkiln.dispatch.openchunk import Form
+from nightkiln.tables.schema import AnswerSchema
+
+LARGER: Final = 2  # times the token budget, for an answer that did not fit its schema
+
+
+def form_of(spec: JobSpec, backend: PromptBackend) -> Form:
+    """The form of a job's requests at a backend. Raises UsageError for what it cannot say."""
+    encode = backend.encoder(spec)
+    if spec.output_schema is None:
+        return Form(encode=encode, keep_bodies=spec.keep_bodies)
+    return Form(
+        encode=encode,
+        larger=backend.encoder(_with_more_tokens(spec)),
+        misfit=AnswerSchema(bytes(spec.output_schema)).fault_of,
+        keep_bodies=spec.keep_bodies,
+    )
+
+
+def _with_more_tokens(spec: JobSpec) -> JobSpec:
+    budget = spec.sampling.max_tokens
+    if budget is None:
+        return spec
+    sampling = msgspec.structs.replace(spec.sampling, max_tokens=LARGER * budget)
+    return msgspec.structs.replace(spec, sampling=sampling)
+
+
+def _never_asked(_: Prompt) -> bytes:
+    raise AssertionError("answers are being kept, nothing is asked")
+
+
+NEVER_ASKED: Final = Form(encode=_never_asked)
