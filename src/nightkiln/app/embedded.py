@@ -45,11 +45,12 @@ class Embedded(Reading):
         """What `run` would do; nothing is sent or made. Raises UsageError, InputError."""
         parts.check_order(order)
         source = await submit.source_of(self._context, order)
-        backend = parts.make_backend(order, self._environ)
+        crew = await parts.make_crew(order, self._environ)
         try:
-            return await planning.plan(self._context, order, source, backend)
+            spec = submit.spec_of(order, source, model=crew.model)
+            return await planning.plan(self._context, order, spec, crew.backend, slots=crew.slots)
         finally:
-            await backend.aclose()
+            await crew.backend.aclose()
 
     async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:
         """Submit or attach, and work until the job is over, told to stop, or stuck.
@@ -59,21 +60,23 @@ class Embedded(Reading):
         WaitTimeout, DiskError.
         """
         parts.check_order(order)
-        backend = parts.make_backend(order, self._environ)
+        crew = await parts.make_crew(order, self._environ)
         try:
+            for notice in crew.notices:
+                listen(Noticed(text=notice))
             source = await submit.source_of(self._context, order)
             if order.output is not None:
                 check_output(
                     order.output, order.output_format, source=source.kind, source_path=source.path
                 )
-            spec = submit.spec_of(order, source)
-            backend.encoder(spec)
+            spec = submit.spec_of(order, source, model=crew.model)
+            crew.backend.encoder(spec)
             await planning.check_head(spec)
             job, how = await submit.accept(self._context, spec, new=order.new)
-            run = JobRun(self._context, order, backend, listen=listen, stop=stop)
+            run = JobRun(self._context, order, crew, listen=listen, stop=stop)
             return await self._hold_and_run(job, how, run)
         finally:
-            await backend.aclose()
+            await crew.backend.aclose()
 
     async def _hold_and_run(self, job: Job, how: Opening, run: JobRun) -> Ended:
         """Run the job as soon as its lock is ours; until then watch."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import msgspec
 
 from nightkiln.app import parts
-from nightkiln.backends.base import PromptBackend
 from nightkiln.core.errors import DiskError, InputError, JobFailed, UsageError, WaitTimeout
 from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
 from nightkiln.core.ids import JobId, RunId
@@ -35,7 +34,7 @@ class JobRun:
         self,
         context: Context,
         order: Order,
-        backend: PromptBackend,
+        crew: parts.Crew,
         *,
         listen: "Callable[[Opened | Progressed | Noticed], None]",
         stop: asyncio.Event,
@@ -43,7 +42,7 @@ class JobRun:
         self.listen = listen
         self._context = context
         self._order = order
-        self._backend = backend
+        self._crew = crew
         self._stop = stop
         self._started = asyncio.get_running_loop().time()
         self._tally: Tally | None = None  # of the answers, when this run asked for any
@@ -155,8 +154,8 @@ class JobRun:
         desk = _desk(self._context, job, run)
         runner = Runner(
             desk,
-            lane=parts.make_lane(self._order, self._backend, desk.dice),
-            settings=RunSettings(slots=self._order.concurrency, wait_s=self._order.wait_s),
+            lane=parts.make_lane(self._order, self._crew, desk.dice),
+            settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
             on_live=lambda live: self.listen(
                 Progressed(job=job.id, phase="running", rows=job.rows, live=live)
             ),

@@ -1,5 +1,6 @@
 """Concrete parts for an order: its backend, its lane, its price."""
 
+import asyncio
 import datetime as dt
 import os
 import random
@@ -7,6 +8,9 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
+
+from nightkiln.app.choice import ENDPOINT_SLOTS, PILOT, Choice, choose
 from nightkiln.backends.base import PromptBackend
 from nightkiln.backends.credentials import parse_credential, resolve
 from nightkiln.backends.endpoints.openai import EndpointSettings
@@ -38,7 +42,7 @@ def keep_memory_small() -> None:
 
 def check_order(order: Order) -> None:
     """Refuse numbers that cannot be meant. Raises UsageError."""
-    if not 1 <= order.concurrency <= MAX_SLOTS:
+    if order.concurrency is not None and not 1 <= order.concurrency <= MAX_SLOTS:
         raise UsageError(f"--concurrency is {order.concurrency}; it goes from 1 to {MAX_SLOTS}")
     if order.timeout_s <= 0:
         raise UsageError(f"--timeout is {order.timeout_s}; it has to be more than 0 seconds")
@@ -46,12 +50,61 @@ def check_order(order: Order) -> None:
         raise UsageError(f"--wait is {order.wait_s}; it has to be 0 seconds or more")
 
 
-def make_backend(order: Order, environ: Mapping[str, str]) -> PromptBackend:
-    """The backend an order names. Raises UsageError, AuthError."""
+class Crew(msgspec.Struct, frozen=True, kw_only=True):
+    """A made backend with what depends on which one it is."""
+
+    backend: PromptBackend
+    model: str
+    slots: int
+    price: Callable[[Usage], float | None]  # USD of a reply, None when unknown
+    notices: tuple[str, ...]
+
+
+async def make_crew(order: Order, environ: Mapping[str, str]) -> Crew:
+    """The backend an order names, ready to answer.
+
+    Raises UsageError, AuthError, MissingExtra, UnreachableError.
+    """
+    choice = choose(order, environ)
+    crew = _endpoint(order, choice, environ) if order.endpoint else await _engine(order, choice)
+    first = f"model {choice.model} at {crew.backend.name}: {choice.why}"
+    return msgspec.structs.replace(crew, notices=(first, *choice.notices, *crew.notices))
+
+
+def _endpoint(order: Order, choice: Choice, environ: Mapping[str, str]) -> Crew:
     secret = None if order.key is None else resolve(parse_credential(order.key), environ)
-    make = prompt_backend("openai")
-    return make(
-        EndpointSettings(url=order.endpoint, credential=secret, headers=dict(order.headers))
+    url = order.endpoint or ""
+    backend = prompt_backend(choice.kind)(
+        EndpointSettings(url=url, credential=secret, headers=dict(order.headers))
+    )
+    price = price_of(choice.model, url, on=dt.datetime.now(dt.UTC))
+    return Crew(
+        backend=backend,
+        model=choice.model,
+        slots=order.concurrency or ENDPOINT_SLOTS,
+        price=_unknown if price is None else price.cost_usd,
+        notices=(),
+    )
+
+
+async def _engine(order: Order, choice: Choice) -> Crew:
+    from nightkiln.backends.engines.model_files import find_model
+    from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
+
+    if choice.model == PILOT:
+        from nightkiln import pilot
+
+        file = pilot.path()
+    else:
+        file = await asyncio.to_thread(find_model, choice.model)
+    engine = OpenVINOEngine(EngineSettings(model=file, kv_cache_gb=order.kv_cache_gb))
+    await engine.start()
+    return Crew(
+        backend=engine,
+        model=choice.model,
+        slots=order.concurrency or engine.slots,
+        price=_free,
+        notices=engine.notices,
     )
 
 
@@ -60,21 +113,19 @@ def dice() -> Dice:
     return Dice(clock=time.time, roll=random.random)
 
 
-def make_lane(order: Order, backend: PromptBackend, chance: Dice) -> Lane:
+def make_lane(order: Order, crew: Crew, chance: Dice) -> Lane:
     """The slots to a backend."""
     return Lane(
-        backend,
-        settings=LaneSettings(slots=order.concurrency, timeout_s=order.timeout_s),
-        price=pricer(order),
+        crew.backend,
+        settings=LaneSettings(slots=crew.slots, timeout_s=order.timeout_s),
+        price=crew.price,
         dice=chance,
     )
 
 
-def pricer(order: Order) -> Callable[[Usage], float | None]:
-    """What a reply costs in USD, None when the price is not known."""
-    price = price_of(order.model, order.endpoint, on=dt.datetime.now(dt.UTC))
-    return _unknown if price is None else price.cost_usd
-
-
 def _unknown(_: Usage) -> None:
     return None
+
+
+def _free(_: Usage) -> float:
+    return 0.0

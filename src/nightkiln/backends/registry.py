@@ -7,7 +7,10 @@ from typing import Final, cast
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core.errors import UsageError
 
-PROMPT_BACKENDS: Final = {"openai": "nightkiln.backends.endpoints.openai:OpenAIEndpoint"}
+PROMPT_BACKENDS: Final = {
+    "openai": "nightkiln.backends.endpoints.openai:OpenAIEndpoint",
+    "openvino": "nightkiln.backends.engines.openvino:OpenVINOEngine",
+}
 
 
 def prompt_backend(kind: str) -> Callable[..., PromptBackend]:

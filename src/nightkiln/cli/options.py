@@ -19,8 +19,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     input_name: str
     output: str | None
-    endpoint: str
-    model: str
+    endpoint: str | None
+    model: str | None
     key: str | None
     header: tuple[str, ...]
     prompt: str | None
@@ -33,8 +33,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None
     param: tuple[str, ...]
     schema: str | None
-    concurrency: int
+    concurrency: int | None
     timeout: float
+    kv_cache_gb: int
     wait: float | None
     limit: int | None
     input_format: str | None
@@ -76,6 +77,7 @@ def order_of(asked: Asked, *, on_terminal: bool) -> Order:
         headers=tuple(header_of(text) for text in asked.header),
         timeout_s=asked.timeout,
         concurrency=asked.concurrency,
+        kv_cache_gb=asked.kv_cache_gb,
         limit=asked.limit,
         delimiter=delimiter_of(asked.delimiter),
         id_column=asked.id_column,

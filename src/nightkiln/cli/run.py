@@ -109,7 +109,7 @@ def _ran(
     if as_json:
         print_json(report_of(ended, exit_code=code), to_stderr=order.output == "-")
     elif not quiet:
-        shown.say(summary_of(ended, model=order.model, again=again))
+        shown.say(summary_of(ended, model=order.model or "the pilot", again=again))
     return code
 
 

@@ -55,8 +55,13 @@ def _declared(command: Any) -> list[click.Parameter]:
 
 MODEL: Final = OptionGroup(
     "The model",
-    click.option("--endpoint", required=True, metavar="URL", help="Base URL, with /v1."),
-    click.option("--model", required=True, metavar="NAME", help="Name of the model."),
+    click.option("--endpoint", metavar="URL", help="Base URL of an OpenAI-compatible server."),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="Its name at the endpoint; or, to run it here, a GGUF file, an OpenVINO folder or"
+        " hf:org/repo[:file].  [default: the pilot]",
+    ),
     click.option(
         "--key", metavar="REF", help="Where the API key is: env:NAME or file:PATH, never the key."
     ),
@@ -93,10 +98,16 @@ PACE: Final = OptionGroup(
     click.option(
         "--concurrency",
         type=_COUNT,
-        default=64,
-        show_default=True,
         metavar="N",
-        help="Requests in flight.",
+        help="Requests in flight.  [default: 64, or what a model in this process needs]",
+    ),
+    click.option(
+        "--kv-cache-gb",
+        type=_COUNT,
+        default=1,
+        show_default=True,
+        metavar="GB",
+        help="Memory for sequences, of a model in this process.",
     ),
     click.option(
         "--timeout",

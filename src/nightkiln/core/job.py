@@ -107,7 +107,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     prompt: PromptSpec
     model: str
     sampling: Sampling = Sampling()
-    output_schema: msgspec.Raw | None = None  # JSON schema that every answer has to fit
+    output_schema: str | None = None  # the JSON text of a schema that every answer has to fit
     keep_bodies: bool = False  # record raw replies (wire jobs always do)
 
 

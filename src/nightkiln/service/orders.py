@@ -13,14 +13,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     input_format: str | None = None
     output_format: str | None = None
     prompt: PromptSpec
-    model: str
+    model: str | None  # a name at the endpoint, or a file; None: the pilot
     sampling: Sampling = Sampling()
     output_schema: bytes | None = None  # the text of a JSON schema
-    endpoint: str
+    endpoint: str | None = None  # None: the model runs in this process
     key: str | None = None  # a reference: env:NAME or file:PATH
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 600.0  # of one attempt
-    concurrency: int = 64
+    concurrency: int | None = None  # None: what suits the backend
+    kv_cache_gb: int = 1  # memory for what sequences remember, in an engine of our own
     limit: int | None = None
     delimiter: str = ","
     id_column: str | None = None

@@ -24,15 +24,15 @@ _READ_ROWS: Final = 1000
 
 
 async def plan(
-    context: Context, order: Order, source: SourceSpec, backend: PromptBackend
+    context: Context, order: Order, spec: JobSpec, backend: PromptBackend, *, slots: int
 ) -> Planned:
     """Check everything that can be checked, and say what would happen.
 
     Raises UsageError and InputError for what `run` would refuse.
     """
+    source = spec.source
     if order.output is not None:
         check_output(order.output, order.output_format, source=source.kind, source_path=source.path)
-    spec = submit.spec_of(order, source)
     encode = backend.encoder(spec)
     rows, columns, first = await asyncio.to_thread(_read, spec)
     encode(first)
@@ -42,9 +42,9 @@ async def plan(
         format=source.kind,
         rows=rows,
         columns=columns,
-        model=order.model,
+        model=spec.model,
         backend=backend.name,
-        concurrency=order.concurrency,
+        concurrency=slots,
         opening=submit.opening_of(known),
         job=None if known is None else known.id,
         reused=0 if known is None else known.totals.ok,

@@ -87,7 +87,7 @@ def _spool(context: Context, stream: BinaryIO) -> tuple[Path, str, int]:
     return path, digest.hexdigest(), size
 
 
-def spec_of(order: Order, source: SourceSpec) -> JobSpec:
+def spec_of(order: Order, source: SourceSpec, *, model: str) -> JobSpec:
     """The unchanging part of an order."""
     if order.limit is not None and order.limit < 1:
         raise UsageError(f"--limit is {order.limit}; it has to be at least 1")
@@ -97,9 +97,9 @@ def spec_of(order: Order, source: SourceSpec) -> JobSpec:
     return JobSpec(
         source=source,
         prompt=order.prompt,
-        model=order.model,
+        model=model,
         sampling=order.sampling,
-        output_schema=None if schema is None else msgspec.Raw(schema.strip()),
+        output_schema=None if schema is None else schema.decode().strip(),
     )
 
 

@@ -21,7 +21,7 @@ def form_of(spec: JobSpec, backend: PromptBackend) -> Form:
     return Form(
         encode=encode,
         larger=backend.encoder(_with_more_tokens(spec)),
-        misfit=AnswerSchema(bytes(spec.output_schema)).fault_of,
+        misfit=AnswerSchema(spec.output_schema.encode()).fault_of,
         keep_bodies=spec.keep_bodies,
     )
 

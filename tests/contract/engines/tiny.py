@@ -9,14 +9,14 @@ import inspect
 import json
 import textwrap
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import gguf
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-Array = npt.NDArray[np.float32]
+Array: TypeAlias = npt.NDArray[np.float32]
 
 VOCABULARY: Final = 1024
 WIDTH: Final = 128
@@ -41,10 +41,10 @@ NORMAL: Final = int(gguf.TokenType.NORMAL)
 def train_tokenizer() -> Tokenizer:
     """A byte-level BPE of the SmolLM kind, trained on modules every Python has."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=list(SPECIAL),
@@ -179,7 +179,7 @@ class Reference:
 
 def _turned(heads: Array) -> Array:
     """Rotary positions over neighbouring pairs, as GGUF lays Llama's weights out."""
-    positions = np.arange(len(heads), dtype=np.float32)
+    positions: Array = np.arange(len(heads), dtype=np.float32)
     speeds = ROPE_BASE ** (-np.arange(0, HEAD, 2, dtype=np.float32) / HEAD)
     angles = positions[:, None, None] * speeds
     even, odd = heads[..., 0::2], heads[..., 1::2]

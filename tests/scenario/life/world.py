@@ -55,7 +55,9 @@ class World(Homestead):
             input=str(path), output=None, prompt=PromptSpec(), model="m", endpoint="http://x/v1"
         )
         source = await submit.source_of(self.context, order)
-        return await submit.accept(self.context, submit.spec_of(order, source), new=False)
+        return await submit.accept(
+            self.context, submit.spec_of(order, source, model="m"), new=False
+        )
 
     def accept_again(self, life: Life) -> None:
         path = self.folder / f"{life.texts[0].split()[1]}.txt"

@@ -75,9 +75,16 @@ def test_a_wrong_command_is_a_usage_error_that_names_the_nearest(
     ]
 
 
-def test_a_missing_option_names_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "in.csv"]) == 2
-    assert "error E_USAGE: Missing option '--endpoint'" in capsys.readouterr().err
+def test_half_a_backend_names_the_other_half(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(tmp_path)]
+    assert main([*home, "run", "in.txt", "--endpoint", "http://127.0.0.1:1/v1"]) == 2
+    assert "error E_USAGE: --endpoint needs --model" in capsys.readouterr().err
+    assert main([*home, "run", "in.txt", "--model", "gpt-x"]) == 2
+    assert "error E_USAGE: --model gpt-x needs --endpoint URL" in capsys.readouterr().err
+    assert main([*home, "run", "in.txt", "--key", "env:X"]) == 2
+    assert "--key and --header are for an endpoint" in capsys.readouterr().err
 
 
 def test_an_error_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,7 @@ def order(**changed: object) -> Order:
         "schema": None,
         "concurrency": 64,
         "timeout": 600.0,
+        "kv_cache_gb": 1,
         "wait": None,
         "limit": None,
         "input_format": None,

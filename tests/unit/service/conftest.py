@@ -57,7 +57,9 @@ class Kilnful:
 
     async def accepted(self, order: Order) -> Job:
         source = await submit.source_of(self.context, order)
-        job, _ = await submit.accept(self.context, submit.spec_of(order, source), new=order.new)
+        job, _ = await submit.accept(
+            self.context, submit.spec_of(order, source, model="m"), new=order.new
+        )
         return job
 
     async def queued(self, order: Order) -> Job:

@@ -13,7 +13,7 @@ from .conftest import Kilnful
 
 async def key_of(kiln: Kilnful, order: Order) -> str:
     source = await submit.source_of(kiln.context, order)
-    return submit.identity_of(submit.spec_of(order, source))
+    return submit.identity_of(submit.spec_of(order, source, model=order.model or "m"))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ async def test_where_how_fast_and_whereto_do_not_matter(
         {"prompt": PromptSpec(template="Say {text}")},
         {"prompt": PromptSpec(system="Be brief")},
         {"sampling": Sampling(temperature=0.0)},
+        {"output_schema": b'{"type": "object"}'},
         {"limit": 5},
         {"input_format": "jsonl"},
         {"delimiter": ";"},
@@ -54,7 +55,9 @@ async def test_what_is_asked_of_whom_matters(kiln: Kilnful, more: dict[str, obje
 
 async def opening(kiln: Kilnful, order: Order) -> Opening:
     source = await submit.source_of(kiln.context, order)
-    _, how = await submit.accept(kiln.context, submit.spec_of(order, source), new=order.new)
+    _, how = await submit.accept(
+        kiln.context, submit.spec_of(order, source, model="m"), new=order.new
+    )
     return how
 
 

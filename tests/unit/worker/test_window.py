@@ -50,7 +50,7 @@ async def job(context: Context, tmp_path: Path) -> Job:
     path.write_text("".join(f"row {row}\n" for row in range(ROWS)))
     order = Order(input=str(path), output=None, prompt=PromptSpec(), model="m", endpoint="http://x")
     source = await submit.source_of(context, order)
-    made, _ = await submit.accept(context, submit.spec_of(order, source), new=False)
+    made, _ = await submit.accept(context, submit.spec_of(order, source, model="m"), new=False)
     done = ingest(made, context.files(made.id), on_rows=lambda _: None, stop=lambda: False)
     return await moves.validated(context, made.id, done)
 

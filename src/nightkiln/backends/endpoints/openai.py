@@ -59,7 +59,7 @@ class OpenAIEndpoint:
 
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""
-        schema = None if spec.output_schema is None else bytes(spec.output_schema)
+        schema = None if spec.output_schema is None else spec.output_schema.encode()
         return ChatEncoder(spec.model, spec.prompt.system, spec.sampling, schema).encode
 
     async def answer(self, request: Request, *, deadline: float) -> Reply | Fault:

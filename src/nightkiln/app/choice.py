@@ -1,0 +1,84 @@
+"""Which backend answers: what was named, else the pilot; never anything that was not asked for.
+
+Paid keys and other servers may be seen and are then mentioned. They are used
+only when named: money is never spent by surprise.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from nightkiln.core.errors import UsageError
+from nightkiln.service.orders import Order
+
+ENDPOINT_SLOTS: Final = 64
+PILOT: Final = "pilot"
+_LOOK_S: Final = 0.05  # for a server on this machine to show that it is there
+_KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+_SERVERS: Final = {
+    8000: "vLLM",
+    8080: "llama-server",
+    11434: "Ollama",
+    1234: "LM Studio",
+    30000: "SGLang",
+}
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend to make, and why this one."""
+
+    kind: str  # a name in the registry
+    model: str  # what the job's spec calls it
+    why: str
+    notices: tuple[str, ...] = ()
+
+
+def choose(order: Order, environ: Mapping[str, str]) -> Choice:
+    """The backend an order means. Raises UsageError when it names half of one."""
+    if order.endpoint is not None:
+        if order.model is None:
+            raise UsageError(
+                "--endpoint needs --model", hint="name a model that the endpoint serves"
+            )
+        return Choice(kind="openai", model=order.model, why="named by --endpoint")
+    if order.key is not None or order.headers:
+        raise UsageError(
+            "--key and --header are for an endpoint, and none is named", hint="add --endpoint URL"
+        )
+    if order.model is None:
+        return Choice(
+            kind="openvino", model=PILOT, why="nothing else was named", notices=_notices(environ)
+        )
+    if not _is_file(order.model):
+        raise UsageError(
+            f"--model {order.model} needs --endpoint URL",
+            hint="or name a GGUF file, an OpenVINO folder, or hf:org/repo[:file]",
+        )
+    return Choice(kind="openvino", model=order.model, why="a model file, named by --model")
+
+
+def _is_file(model: str) -> bool:
+    return model.startswith(("hf:", "./", "../", "/", "~")) or model.endswith(".gguf")
+
+
+def _notices(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What the pilot is, and what else could be named."""
+    pilot = (
+        "the pilot is a tiny model of our own for trying the pipeline: it sorts tickets and"
+        " reviews and knows nothing else"
+    )
+    seen = [f"the key {name}" for name in _KEYS if environ.get(name)]
+    seen += [f"{name} at port {port}" for port, name in _SERVERS.items() if _listens(port)]
+    if not seen:
+        return (pilot,)
+    return (pilot, f"seen and not used: {', '.join(seen)}; name one with --endpoint and --model")
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_LOOK_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Models that run in our own process. Nothing heavy is imported before one is made."""

@@ -1,0 +1,67 @@
+"""What a GGUF file says about its model. Reads metadata only; the weights stay on disk."""
+
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from nightkiln.backends.engines.extra import needed
+from nightkiln.core.errors import UsageError
+
+_MAGIC: Final = b"GGUF"
+T = TypeVar("T")
+
+
+class GGUFMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a GGUF file's metadata that we use."""
+
+    name: str = ""
+    architecture: str
+    context: int | None = None  # tokens
+    template: str | None = None  # the chat template, Jinja
+    tokenizer: str = ""  # gpt2: byte-level BPE
+    pre: str = ""  # how text is cut before the merges
+    tokens: tuple[str, ...] = ()
+    types: tuple[int, ...] = ()
+    merges: tuple[str, ...] = ()
+    bos: int | None = None
+    eos: int | None = None
+    end_of_turn: int | None = None
+    add_bos: bool = False
+
+
+def is_gguf(path: Path) -> bool:
+    """True for a file that begins as GGUF files do."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def read_metadata(path: Path) -> GGUFMetadata:
+    """The metadata of a GGUF file. Raises UsageError when it cannot be read."""
+    try:
+        fields = needed("gguf").GGUFReader(path).fields
+    except (ValueError, KeyError, IndexError, OverflowError, OSError) as problem:
+        raise UsageError(f"{path} cannot be read as GGUF: {problem}") from problem
+
+    def get(key: str, kind: type[T], default: T | None = None) -> Any:
+        field = fields.get(key)
+        value = default if field is None else field.contents()
+        return value if value is None else kind(value)  # type: ignore[call-arg]
+
+    ggml = "tokenizer.ggml"
+    architecture = get("general.architecture", str, "")
+    return GGUFMetadata(
+        name=get("general.name", str, ""),
+        architecture=architecture,
+        context=get(f"{architecture}.context_length", int),
+        template=get("tokenizer.chat_template", str),
+        tokenizer=get(f"{ggml}.model", str, ""),
+        pre=get(f"{ggml}.pre", str, "default"),
+        tokens=get(f"{ggml}.tokens", tuple, ()),
+        types=get(f"{ggml}.token_type", tuple, ()),
+        merges=get(f"{ggml}.merges", tuple, ()),
+        bos=get(f"{ggml}.bos_token_id", int),
+        eos=get(f"{ggml}.eos_token_id", int),
+        end_of_turn=get(f"{ggml}.eot_token_id", int),
+        add_bos=get(f"{ggml}.add_bos_token", bool, False),
+    )

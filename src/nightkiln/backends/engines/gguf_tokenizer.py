@@ -1,0 +1,107 @@
+"""The tokenizer of a GGUF model, rebuilt from its file.
+
+Engines that read GGUF cut some texts differently from the tokenizer the model
+was trained with, because the file names only the way of cutting (`pre`), not
+its expressions. For byte-level BPE with a `pre` we know, we build the original
+and pass ids. Nothing here guesses: for any other model the answer is None.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from nightkiln.backends.engines.extra import needed
+from nightkiln.backends.engines.gguf_file import GGUFMetadata
+
+_GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_ENDINGS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST: Final = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """How text is cut into pieces before the merges, one expression after the other."""
+
+    patterns: tuple[str, ...]
+    whole_words: bool = False  # a piece that is a token is taken without merging
+
+
+_DIGITS_FIRST: Final = Cut(patterns=(r"\p{N}", _GPT2))
+_ONE_DIGIT: Final = Cut(
+    patterns=(rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_REST}",),
+)
+_THREE_DIGITS: Final = Cut(
+    patterns=(rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_REST}",),
+    whole_words=True,
+)
+_DEFAULT: Final = Cut(
+    patterns=(r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"),
+)
+CUTS: Final = {
+    "gpt-2": Cut(patterns=(_GPT2,)),
+    "llama-bpe": _THREE_DIGITS,
+    "llama3": _THREE_DIGITS,
+    "llama-v3": _THREE_DIGITS,
+    "smollm": _DIGITS_FIRST,
+    "starcoder": _DIGITS_FIRST,
+    "qwen2": _ONE_DIGIT,
+    "default": _DEFAULT,
+}
+_CONTROL: Final = 3  # GGUF's token types
+_USER_DEFINED: Final = 4
+SAMPLES: Final = (
+    "Hello, world!",
+    " order 1 of 12, or 12345?",
+    "it's  two\n\n spaces\tand\r\nlines ",
+    "naïve café — 東京 🙂",
+    "a_b(c) == {'d': [1, 2]}; // e",
+)
+
+
+class OwnTokenizer:
+    """Text to ids and back. Safe to use from any thread."""
+
+    def __init__(self, tokenizer: Any, begin: tuple[int, ...]) -> None:
+        self._tokenizer = tokenizer
+        self._begin = list(begin)
+
+    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+        """The ids of a text; of a `whole` prompt also the token it has to begin with."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if whole and self._begin and ids[:1] != self._begin:
+            return self._begin + ids
+        return ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids; control tokens say nothing."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+
+def rebuilt(metadata: GGUFMetadata) -> OwnTokenizer | None:
+    """The model's own tokenizer, or None for a kind that we do not know."""
+    cut = CUTS.get(metadata.pre)
+    if metadata.tokenizer != "gpt2" or cut is None or not metadata.merges:
+        return None
+    library = needed("tokenizers")
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata.merges]
+    vocabulary = {token: number for number, token in enumerate(metadata.tokens)}
+    tokenizer = library.Tokenizer(
+        library.models.BPE(vocabulary, merges, ignore_merges=cut.whole_words)
+    )
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Sequence(
+        [
+            *(
+                library.pre_tokenizers.Split(library.Regex(pattern), "isolated")
+                for pattern in cut.patterns
+            ),
+            library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = library.decoders.ByteLevel()
+    for token, kind in zip(metadata.tokens, metadata.types, strict=False):
+        if kind == _CONTROL:
+            tokenizer.add_special_tokens([library.AddedToken(token, special=True)])
+        elif kind == _USER_DEFINED:
+            tokenizer.add_tokens([library.AddedToken(token, normalized=False)])
+    begin = (metadata.bos,) if metadata.add_bos and metadata.bos is not None else ()
+    return OwnTokenizer(tokenizer, begin)
