@@ -21,7 +21,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: $(APP) ## answer the tickets of examples/ against the simulated provider
+demo: $(APP) ## answer the tickets of examples/ with the model that ships in the package
 	@$(PY) tools/demo.py
 
 setup: $(DEV) ## make .venv with the package and everything a developer needs
@@ -72,7 +72,7 @@ $(VENV)/.stamp-venv:
 
 $(APP): pyproject.toml src/nightkiln/_version.py $(VENV)/.stamp-venv
 	@echo "installing nightkiln into $(VENV) ..."
-	@$(PIP) install --editable .
+	@$(PIP) install --editable ".[local]"
 	@touch $@
 
 # The group is read by tools/dev_group.py because the pip that comes with

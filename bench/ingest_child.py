@@ -30,7 +30,7 @@ async def main(source: str, root: Path) -> None:
         id_column="custom_id",
     )
     cpu, wall = time.process_time(), time.monotonic()
-    spec = submit.spec_of(order, await submit.source_of(context, order))
+    spec = submit.spec_of(order, await submit.source_of(context, order), model="m")
     job, _ = await submit.accept(context, spec, new=False)
     ingested = await asyncio.to_thread(
         ingest, job, context.files(job.id), on_rows=lambda _: None, stop=lambda: False

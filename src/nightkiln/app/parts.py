@@ -67,7 +67,8 @@ async def make_crew(order: Order, environ: Mapping[str, str]) -> Crew:
     """
     choice = choose(order, environ)
     crew = _endpoint(order, choice, environ) if order.endpoint else await _engine(order, choice)
-    first = f"model {choice.model} at {crew.backend.name}: {choice.why}"
+    where = f"at {crew.backend.name}" if order.endpoint else "in this process"
+    first = f"model {choice.model} {where}: {choice.why}"
     return msgspec.structs.replace(crew, notices=(first, *choice.notices, *crew.notices))
 
 

@@ -19,9 +19,11 @@ from tools.train_pilot.engine import Engine, labels_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
-HAND_WRITTEN_FLOORS = {"topic": 0, "sentiment": 0, "urgency": 0, "extract": 0}
-TICKETS_FLOOR = 0
-TICKETS_WITH_SCHEMA_FLOOR = 0
+SEEN_FLOOR = 0.99
+HELD_OUT_FLOOR = 0.80
+HAND_WRITTEN_FLOORS = {"topic": 75, "sentiment": 75, "urgency": 74, "extract": 68}
+TICKETS_FLOOR = 49
+TICKETS_WITH_SCHEMA_FLOOR = 49
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +39,13 @@ def score(engine: Engine, questions: list[sets.Question]) -> sets.Score:
 def test_new_sentences_of_seen_templates_are_answered_right(engine: Engine) -> None:
     found = score(engine, sets.read(pilot.data_folder() / "seen_templates.jsonl"))
     assert found.rows >= 300
-    assert found.share >= 0.99, found
+    assert found.share >= SEEN_FLOOR, found
 
 
 def test_templates_held_out_of_training_are_mostly_answered_right(engine: Engine) -> None:
     found = score(engine, sets.read(pilot.data_folder() / "held_out_templates.jsonl"))
     assert found.rows >= 300
-    assert found.share >= 0.80, found
+    assert found.share >= HELD_OUT_FLOOR, found
 
 
 @pytest.mark.parametrize("task", HAND_WRITTEN_FLOORS)

@@ -1,0 +1,53 @@
+"""Which backend answers: what was named, else the pilot, and nothing that was only seen."""
+
+import socket
+
+import pytest
+
+from nightkiln.app import choice
+from nightkiln.app.choice import PILOT, choose
+from nightkiln.core.errors import UsageError
+from nightkiln.core.job import PromptSpec
+from nightkiln.service.orders import Order
+
+
+def order(**named: object) -> Order:
+    return Order(input="t.csv", output=None, prompt=PromptSpec(), **{"model": None, **named})  # type: ignore[arg-type]
+
+
+def test_an_endpoint_is_used_when_it_is_named() -> None:
+    chosen = choose(order(endpoint="http://127.0.0.1:1/v1", model="m"), {})
+    assert (chosen.kind, chosen.model, chosen.notices) == ("openai", "m", ())
+
+
+@pytest.mark.parametrize("model", ["./a.gguf", "/models/a", "hf:org/repo", "b.gguf", "~/m"])
+def test_a_model_file_runs_in_this_process(model: str) -> None:
+    assert choose(order(model=model), {}).kind == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"endpoint": "http://127.0.0.1:1/v1"}, "--endpoint needs --model"),
+        ({"model": "gpt-x"}, "--model gpt-x needs --endpoint"),
+        ({"key": "env:X"}, "are for an endpoint"),
+        ({"headers": (("a", "b"),)}, "are for an endpoint"),
+    ],
+)
+def test_half_a_backend_is_refused(named: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        choose(order(**named), {})
+
+
+def test_keys_and_servers_that_are_seen_are_named_and_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(choice, "_SERVERS", {port: "a server"})
+        chosen = choose(order(), {"OPENAI_API_KEY": "sk-secret"})
+    said = " ".join(chosen.notices)
+    assert (chosen.kind, chosen.model) == ("openvino", PILOT)
+    assert "the key OPENAI_API_KEY" in said
+    assert f"a server at port {port}" in said
+    assert "sk-secret" not in said
