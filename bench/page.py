@@ -7,18 +7,18 @@ from bench.figures import Figure, Report
 from bench.processes import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _MARKS = {True: "yes", False: "**no**", None: ""}
 
 
-def update(report: Report, page: Path = PAGE) -> None:
-    """Put a report's table on the page. Raises ValueError when the markers are gone."""
+def update(report: Report, page: Path = PAGE, *, name: str = "figures") -> None:
+    """Put a report's table between the markers of that name. Raises ValueError without them."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = page.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{page} needs the lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}")
+        raise ValueError(f"{page} needs the lines {first} and {last}")
+    page.write_text(f"{before}{first}\n{table(report)}\n{last}{after}")
 
 
 def table(report: Report) -> str:

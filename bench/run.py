@@ -61,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         took[name] = time.monotonic() - began
         figures += found
         for figure in found:
-            print("   ", _line(figure), flush=True)
-    report = _report(tuple(figures), took, before=before)
-    print(_save(report))
+            print("   ", line(figure), flush=True)
+    found_all = report(tuple(figures), took, before=before)
+    print(save(found_all))
     if asked.page:
-        page.update(report)
+        page.update(found_all)
     return failed
 
 
@@ -83,12 +83,14 @@ def _in_scratch(workload: Callable[[Path], list[Figure]], parent: Path | None) -
         return workload(Path(folder))
 
 
-def _line(figure: Figure) -> str:
+def line(figure: Figure) -> str:
+    """A figure on the screen."""
     mark = {True: "ok", False: "MISSED", None: ""}[figure.holds]
     return f"{figure.name:<48} {page.said(figure):>34} {mark} {figure.note}".rstrip()
 
 
-def _report(figures: tuple[Figure, ...], took: dict[str, float], *, before: float) -> Report:
+def report(figures: tuple[Figure, ...], took: dict[str, float], *, before: float) -> Report:
+    """Figures with the conditions they were measured under; `before` is the load before them."""
     return Report(
         at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", *sys.argv]),
@@ -132,7 +134,8 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _save(report: Report) -> Path:
+def save(report: Report) -> Path:
+    """Write a report beside the others."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{report.at.replace(':', '').replace('+0000', 'Z')}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
