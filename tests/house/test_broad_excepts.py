@@ -30,6 +30,12 @@ class Allowed(NamedTuple):
 
 ALLOWED: tuple[Allowed, ...] = (
     Allowed(
+        place="vault/journal.py:JournalWriter._owned",
+        border="task owner",
+        since="2026-11-20",
+        reason="a thread that dies in silence leaves every slot waiting; its owner raises this",
+    ),
+    Allowed(
         place="dispatch/lane.py:Lane._answer",
         border="row boundary",
         since="2026-11-20",
@@ -51,7 +57,7 @@ ALLOWED: tuple[Allowed, ...] = (
 
 # Equal to the length of the list. Lower it with every entry that goes; raising
 # it is a decision that a reviewer must see.
-CEILING = 3
+CEILING = 4
 
 
 class Handler(NamedTuple):

@@ -143,7 +143,8 @@ class Embedded(Reading):
         """Open the next generation over every row without a result.
 
         Nothing is asked yet: whoever runs the job goes on with it. Raises
-        NotFound, and IllegalMove for a job that is not over or has no such row.
+        NotFound, UsageError for a job that is not over, IllegalMove for one that
+        succeeded or failed.
         """
         job = await find_job(self._context, name)
         await moves.retry(self._context, job.id)
@@ -159,7 +160,6 @@ class Embedded(Reading):
 async def open_embedded(root: Path, *, environ: Mapping[str, str]) -> AsyncIterator[Embedded]:
     """Open a home for work, making it where needed. Raises HomeBusy, UsageError, DiskError."""
     parts.arm_crash_point(environ)
-    parts.keep_memory_small()
     home = Home(root)
     home.hold()
     try:

@@ -1,12 +1,22 @@
 """One job worked on by this process, from wherever it stands to wherever it ends."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import msgspec
 
 from nightkiln.app import parts
-from nightkiln.core.errors import DiskError, InputError, JobFailed, UsageError, WaitTimeout
+from nightkiln.core.errors import (
+    DiskError,
+    IllegalMove,
+    InputError,
+    JobFailed,
+    NightkilnError,
+    NotFound,
+    UsageError,
+    WaitTimeout,
+)
 from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
@@ -25,6 +35,7 @@ from nightkiln.worker.keeping import keep_answers
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
 INTERRUPTED = "interrupted"
+WATCH_S = 0.5
 
 
 class JobRun:
@@ -129,15 +140,19 @@ class JobRun:
                 lambda: self._phase(job, "validating", rows=rows, totals=Totals())
             )
 
+        cancelled = threading.Event()
+        watch = loop.create_task(self._watch_for_cancel(job, cancelled), name="watch for a cancel")
         try:
             ingested = await asyncio.to_thread(
                 ingest,
                 job,
                 self._context.files(job.id),
                 on_rows=on_rows,
-                stop=self._stop.is_set,
+                stop=lambda: self._stop.is_set() or cancelled.is_set(),
             )
         except Stopped:
+            if cancelled.is_set():
+                return await self.finish_cancel(self._context, job.id)
             return job
         except UsageError as error:
             await moves.fail(self._context, job.id, error.message)
@@ -145,7 +160,17 @@ class JobRun:
             raise InputError(
                 f"{job.spec.source.name}: {error.message}", line=line, hint=error.hint
             ) from error
+        finally:
+            watch.cancel()
         return await moves.validated(self._context, job.id, ingested)
+
+    async def _watch_for_cancel(self, job: Job, cancelled: threading.Event) -> None:
+        """Tell the ingest, which reads in a thread, that somebody wants the job cancelled."""
+        while not cancelled.is_set():
+            await asyncio.sleep(WATCH_S)
+            found = await self._context.store.read(lambda tx: jobs.find(tx, job.id))
+            if found is None or found.wanted is Wanted.CANCEL:
+                cancelled.set()
 
     async def _answer(self, job: Job) -> Job:
         """Run the job's open chunks and see where that leaves it."""
@@ -163,8 +188,9 @@ class JobRun:
         )
         try:
             ending = await runner.run()
-        except Exception:
-            await self._pause(job, "the run ended early")
+        except Exception as error:
+            why = error.message if isinstance(error, NightkilnError) else type(error).__name__
+            await self._pause(job, f"the run ended early: {why}")
             raise
         finally:
             self._tally = runner.tally
@@ -185,7 +211,7 @@ class JobRun:
                     hint="run the same command again to go on; every answer so far is kept",
                 )
             case Ending.GONE:
-                raise JobFailed(f"job {job.id} was deleted while it ran")
+                return await self._pause(job, "")  # which says that it is gone
             case _:
                 return await self._pause(job, INTERRUPTED)
 
@@ -195,6 +221,10 @@ class JobRun:
             return await moves.move(self._context, job.id, JobState.PAUSED, reason=reason)
         except DiskError:
             return job
+        except (IllegalMove, NotFound) as error:
+            raise JobFailed(
+                f"job {job.id} was deleted while it ran", hint="run again: a new job is made"
+            ) from error
 
     @staticmethod
     async def finish_cancel(context: Context, job: JobId) -> Job:

@@ -33,13 +33,6 @@ def arm_crash_point(environ: Mapping[str, str]) -> None:
         crashpoints.arm(name, nth=nth, action=lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
-def keep_memory_small() -> None:
-    """Let Arrow give memory back: its own pool keeps the pages of every part it ever wrote."""
-    import pyarrow as pa
-
-    pa.set_memory_pool(pa.system_memory_pool())
-
-
 def check_order(order: Order) -> None:
     """Refuse numbers that cannot be meant. Raises UsageError."""
     if order.concurrency is not None and not 1 <= order.concurrency <= MAX_SLOTS:

@@ -4,6 +4,7 @@ Rates come from the runner; nothing here measures one. A time of arrival is said
 only when it can be half right: after 30 seconds and one percent.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -40,6 +41,7 @@ class Progress:
         self._reused = 0
         self._since: float | None = None  # when rows began to be asked
         self._shown_at = float("-inf")
+        self._reasons: set[str] = set()  # why it waited, so far
         self._shown: tuple[str, int, str] = ("", -1, "")  # phase, step, reason of waiting
 
     def __call__(self, event: Opened | Progressed | Noticed) -> None:
@@ -56,9 +58,17 @@ class Progress:
         if self._terminal.is_tty:
             return since_s >= REDRAW_S
         phase, step, waiting = self._shown
-        if (seen[0], seen[2]) != (phase, waiting) or since_s >= PLAIN_S:
+        if seen[0] != phase or since_s >= PLAIN_S or self._is_news(seen[2]):
             return True
-        return seen[1] != step and since_s >= PLAIN_LEAST_S
+        moved = seen[1] != step or _reason(seen[2]) != _reason(waiting)
+        return moved and since_s >= PLAIN_LEAST_S
+
+    def _is_news(self, waiting: str) -> bool:
+        """True for a reason that this run has not given yet; those that come and go are no news."""
+        reason = _reason(waiting)
+        known = not reason or reason in self._reasons
+        self._reasons.add(reason)
+        return not known
 
     def close(self) -> None:
         """Take the changing line away."""
@@ -80,6 +90,11 @@ class Progress:
         else:
             plain = [part for part in parts if not part.text.startswith(("▓", "░"))]
             self._terminal.say("".join(text for text, _ in _strung(plain)))
+
+
+def _reason(waiting: str) -> str:
+    """A waiting reason without its numbers, which count down."""
+    return re.sub(r"[0-9]+", "", waiting)
 
 
 def opening_line(event: Opened) -> str:

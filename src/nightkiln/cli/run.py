@@ -103,7 +103,7 @@ def _ran(
     from nightkiln.cli.summary import exit_code_of, report_of, summary_of
 
     again = again_of(typed_arguments())
-    attached = Attached(shown, quiet=quiet)
+    attached = Attached(shown, quiet=quiet or as_json)
     ended: Ended = run_async(attached.run(order, home(), environ=os.environ))
     code = exit_code_of(ended, allowance, signal_code=attached.signal_code)
     if as_json:

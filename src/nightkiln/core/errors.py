@@ -11,6 +11,7 @@
     ├── WaitTimeout           9  waited long enough; the job is kept
     ├── HomeBusy              1  another process owns the home or the job
     ├── DiskError             1  the disk is full or failing
+    ├── DamagedError          1  a file of the home is missing or broken
     ├── Fenced                1  a lease that is no longer ours
     ├── IllegalMove           1  a job may not go there
     └── MissingExtra          2  an optional part is not installed
@@ -145,6 +146,17 @@ class DiskError(NightkilnError):
     """
 
     code = "E_DISK"
+
+
+class DamagedError(NightkilnError):
+    """A file of the home is missing or is not what we wrote.
+
+    The message names it. What is lost cannot be guessed: restore the file from
+    a backup, or run the job again with --new. Everything else in the home is
+    untouched.
+    """
+
+    code = "E_DAMAGED"
 
 
 class Fenced(NightkilnError):

@@ -17,6 +17,7 @@ Nothing here opens chunks, writes parts or knows of jobs.
 import asyncio
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -79,6 +80,8 @@ class Lane:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0  # loop time; not every loop's handles say when they fire
+        self.refused_at = -math.inf  # loop time; the last fault that made a row wait
+        self._held: Fault | None = None  # whose retries the quota holds back
         self._blocked_until = 0.0  # loop time; a throttle asked us to wait
         self._stopping = False
         self._lonely = False  # a suspect is in flight
@@ -134,7 +137,14 @@ class Lane:
         wait = self._blocked_until - self._loop.time()
         if wait > 0.5 and not self.in_flight:
             return f"throttled by {self.backend.name} for {wait:.0f} s"
+        if self._held is not None and not self.in_flight:
+            return f"retries are held back, too many requests fail ({self._held.code})"
         return ""
+
+    @property
+    def waiting(self) -> int:
+        """Rows that were asked and wait for their next try."""
+        return len(self._waiting)
 
     @property
     def queued(self) -> int:
@@ -195,9 +205,11 @@ class Lane:
             _, _, try_ = heapq.heappop(self._waiting)
             fault = try_.retrying
             if fault is None or self.quota.try_take(fault, now):
+                self._held = None
                 (self._alone if try_.suspect else self._ready).appendleft(try_)
             else:
-                later = max(self.quota.next_at(now), now + 0.05)
+                later = max(self.quota.next_at(fault, now), now + 0.05)
+                self._held = fault
                 heapq.heappush(self._waiting, (later, next(self._order), try_))
         if self._waiting:
             self._wake_at(self._waiting[0][0])
@@ -320,6 +332,7 @@ class Lane:
         delay = 0.0 if isinstance(decision, GiveUp) else decision.delay_s
         try_.chunk.faulted(try_.row, attempt)
         try_.retrying = fault
+        self.refused_at = now
         if fault.kind is FaultClass.THROTTLE and fault.retry_after_s:
             self._blocked_until = max(self._blocked_until, now + fault.retry_after_s)
         self._later(try_, now + delay)

@@ -23,6 +23,7 @@ from nightkiln.vault.home import Lock
 
 _YIELD_S: Final = 15.0  # for the runner to see the tombstone and let go
 _POLL_S: Final = 0.1
+_ROW_FOLDERS: Final = ("input", "journal", "parts", "results")
 _ORPHAN_AGE_S: Final = 3600.0  # younger folders may belong to a job being accepted
 
 
@@ -79,10 +80,20 @@ async def collect_garbage(context: Context) -> None:
 
 
 def _old_folders(context: Context) -> list[Path]:
-    """Job folders and spooled inputs that nothing has touched for a while."""
+    """Spooled inputs and job folders that nothing has touched for a while.
+
+    Only folders without a row in them: whatever holds input, journals, parts or
+    results was a job once, and the store that knew it may merely be lost.
+    """
     horizon = time.time() - _ORPHAN_AGE_S
     for spooled in context.home.spool.glob("*"):
         if spooled.stat().st_mtime < horizon:
             spooled.unlink(missing_ok=True)
     folders = (context.home.root / "jobs").glob("job_*")
-    return [folder for folder in folders if folder.stat().st_mtime < horizon]
+    return [
+        folder for folder in folders if folder.stat().st_mtime < horizon and not _holds_rows(folder)
+    ]
+
+
+def _holds_rows(folder: Path) -> bool:
+    return any(next((folder / part).glob("*"), None) for part in _ROW_FOLDERS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import NotFound
+from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.service.context import Context
@@ -100,6 +100,11 @@ async def retry(context: Context, job: JobId) -> Job:
 
     async def use_case(tx: Tx) -> Job:
         found = await jobs.get(tx, job, project=context.project)
+        if not found.state.is_terminal:
+            raise UsageError(
+                f"job {job} is {found.state}, so there is nothing to retry yet",
+                hint="wait until it is over, or cancel it first",
+            )
         opened = msgspec.structs.replace(
             found.moved(JobState.QUEUED if found.rows else JobState.VALIDATING),
             generation=found.generation + 1,

@@ -19,7 +19,7 @@ from nightkiln.core.job import Job, JobState
 from nightkiln.service.context import Context
 from nightkiln.store import chunks
 from nightkiln.tables.base import OUTPUT_COLUMNS
-from nightkiln.tables.formats import format_of, open_writer
+from nightkiln.tables.formats import WRITTEN, format_of, open_writer
 from nightkiln.tables.schema import fields_of
 from nightkiln.vault.durable import disk_errors, fsync_dir, link, make_dir, replacing
 from nightkiln.vault.home import JobFiles
@@ -41,7 +41,14 @@ def output_kind(output: str, explicit: str | None, *, source: str) -> str:
         return explicit or ("csv" if source == "csv" else "jsonl")
     if output.endswith(os.sep) or Path(output).is_dir():
         return DATASET
-    return format_of(output, explicit)
+    try:
+        return format_of(output, explicit)
+    except UsageError as error:
+        raise UsageError(
+            f"{output} does not say how to write it; outputs are: {', '.join(WRITTEN)}, and a"
+            " folder (a name that ends in /) for Parquet",
+            hint=f"say it with --output-format {'|'.join(WRITTEN)}, or name a folder",
+        ) from error
 
 
 def check_output(output: str, explicit: str | None, *, source: str, source_path: str) -> str:
@@ -119,8 +126,9 @@ def answers_of(part: pa.Table) -> pa.Table:
 
 def _write(output: str, fill: Callable[[BinaryIO], int]) -> int:
     if output == STDOUT:
-        rows = fill(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        with disk_errors("writing to standard output"):
+            rows = fill(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
         return rows
     with disk_errors(f"writing {output}"):
         path = Path(output).expanduser().absolute()

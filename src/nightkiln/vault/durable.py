@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import DiskError
+from nightkiln.core.errors import DamagedError, DiskError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK: Final = _FULL | {errno.EIO, errno.EROFS}
@@ -30,6 +30,20 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno not in _DISK:
             raise
         raise as_disk_error(error, what) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Turn a missing or unreadable file of ours inside the block into a DamagedError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (FileNotFoundError, pa.ArrowException) as error:
+        raise DamagedError(
+            f"{path} is missing or is not what was written ({type(error).__name__})",
+            hint="restore it from a backup, or run the job again with --new",
+        ) from error
 
 
 def as_disk_error(error: OSError, what: str) -> DiskError:

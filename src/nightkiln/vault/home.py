@@ -15,6 +15,7 @@ Locks are flock locks: they die with the process, whatever kills it.
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from nightkiln.core.ids import JobId
 from nightkiln.vault.durable import disk_errors, make_dir
 
 _MODE: Final = 0o600
+_LOOKS: Final = 5  # at a lock that is refused, before it counts as held
+_LOOK_S: Final = 0.03
 
 
 class Lock:
@@ -48,6 +51,15 @@ def try_lock(path: Path, *, shared: bool = False) -> Lock | None:
         os.close(descriptor)
         return None
     return Lock(descriptor)
+
+
+def _patient_lock(path: Path, *, shared: bool) -> Lock | None:
+    """The lock, asked for a few times: somebody may only be looking who holds it."""
+    for _ in range(_LOOKS):
+        if (lock := try_lock(path, shared=shared)) is not None:
+            return lock
+        time.sleep(_LOOK_S)
+    return None
 
 
 class JobFiles:
@@ -104,15 +116,17 @@ class Home:
         """Create the folder where needed and lock it. Raises HomeBusy, UsageError."""
         try:
             with disk_errors(f"making the home {self.root}"):
+                fresh = not self.root.exists()
                 make_dir(self.root)
                 make_dir(self.spool)
-                self.root.chmod(0o700)
+                if fresh:  # a folder that was there before keeps the mode its owner gave it
+                    self.root.chmod(0o700)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise UsageError(
                 f"the home {self.root} cannot be used: {error.strerror}",
                 hint="name another one with --home or NIGHTKILN_HOME",
             ) from error
-        self._lock = try_lock(self.root / "lock", shared=not exclusive)
+        self._lock = _patient_lock(self.root / "lock", shared=not exclusive)
         if self._lock is None:
             raise HomeBusy(
                 f"the home {self.root} is owned by a running server"

@@ -219,9 +219,13 @@ class JournalWriter:
         self._syncing = False
         self._sync_timer: asyncio.TimerHandle | None = None
         self._sync_waiters: list[asyncio.Future[None]] = []
+        self.failed: BaseException | None = None  # a bug of ours that ended a thread
         self._threads = [
-            threading.Thread(target=self._write_loop, name="journal-writer", daemon=True),
-            threading.Thread(target=self._sync_loop, name="journal-sync", daemon=True),
+            threading.Thread(target=self._owned, args=(loop,), name=name, daemon=True)
+            for name, loop in (
+                ("journal-writer", self._write_loop),
+                ("journal-sync", self._sync_loop),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -303,6 +307,13 @@ class JournalWriter:
             self._arm_sync()
 
     # -- the threads
+
+    def _owned(self, loop: Callable[[], None]) -> None:
+        """Run a thread's loop; what ends it early is kept for the journals' owner to raise."""
+        try:
+            loop()
+        except BaseException as error:
+            self.failed = error
 
     def _write_loop(self) -> None:
         while (given := self._to_write.get()) is not None:

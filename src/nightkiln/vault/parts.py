@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from nightkiln.core.answer import Answer, Attempt
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import NANOS_PER_USD, Totals
-from nightkiln.vault.durable import disk_errors, replacing
+from nightkiln.vault.durable import disk_errors, replacing, whole
 from nightkiln.vault.recovery import UNENDED
 
 ATTEMPT: Final = pa.struct(
@@ -194,7 +194,8 @@ def write_part(path: Path, table: pa.Table) -> tuple[str, int]:
 
 def read_part(path: Path) -> pa.Table:
     """A part as it was written."""
-    return pq.read_table(path, use_threads=False, partitioning=None)
+    with whole(path):
+        return pq.read_table(path, use_threads=False, partitioning=None)
 
 
 def totals_of(table: pa.Table) -> Totals:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Chunk
-from nightkiln.vault.durable import disk_errors, fsync_dir
+from nightkiln.vault.durable import disk_errors, fsync_dir, whole
 from nightkiln.vault.home import JobFiles
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
@@ -160,11 +160,13 @@ class InputReader:
 
     def read(self, chunk: Chunk) -> ChunkInput:
         """The rows of one chunk."""
-        if self._open is None or self._number != chunk.segment:
-            self.close()
-            self._open = pq.ParquetFile(self._files.segment(chunk.segment))
-            self._number = chunk.segment
-        table = self._open.read_row_group(chunk.row_group, use_threads=False)
+        path = self._files.segment(chunk.segment)
+        with whole(path):
+            if self._open is None or self._number != chunk.segment:
+                self.close()
+                self._open = pq.ParquetFile(path)
+                self._number = chunk.segment
+            table = self._open.read_row_group(chunk.row_group, use_threads=False)
         ids = table.column(_ID) if _ID in table.column_names else None
         mine = [name for name in table.column_names if name.startswith(_PREFIX)]
         rows = table.select(mine).rename_columns([name[len(_PREFIX) :] for name in mine])

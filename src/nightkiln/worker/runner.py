@@ -37,6 +37,7 @@ REPORT_S: Final = 1.0
 DRAIN_S: Final = 10.0
 LEAVE_S: Final = 5.0  # to make the journals safe at the end
 _SEAL_AGAIN_S: Final = 1.0
+_ASIDE: Final = 8  # times the slots: waiting rows that fresh ones may go past
 
 
 class Ending(enum.StrEnum):
@@ -122,8 +123,13 @@ class Runner:
     # -- the window
 
     async def _fill(self) -> None:
-        """Lease chunks until the slots have two rounds of rows before them."""
-        target = 2 * self._settings.slots
+        """Lease chunks until the slots have two rounds of rows before them.
+
+        Rows that wait for another try are no work at hand: fresh rows go past
+        them, up to a bound, and their answers are what lets retries go again.
+        """
+        aside = min(self._lane.waiting, _ASIDE * self._settings.slots)
+        target = 2 * self._settings.slots + aside
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered
@@ -197,7 +203,8 @@ class Runner:
         limit, now = self._settings.wait_s, self._loop.time()
         trouble = self._window.trouble
         self.waiting = trouble.message if trouble else self._lane.waiting_for()
-        if not self.waiting or self.tally.fresh_rows != self._moved_rows:
+        refused = self._lane.refused_at > self._moved_at  # busy, and yet nobody is answered
+        if self.tally.fresh_rows != self._moved_rows or not (self.waiting or refused):
             self._moved_at, self._moved_rows = now, self.tally.fresh_rows
         return limit is not None and now - self._moved_at > limit
 
@@ -248,6 +255,7 @@ class Runner:
                 await asyncio.gather(*self._sealing.values(), return_exceptions=True)
                 for chunk in list(self._window.open.values()):
                     await self._window.leave(chunk)
+                await self._report()  # whoever looks next sees every answer that is safe
         except (TimeoutError, DiskError, Fenced):
             pass  # what is journalled stays; the next run finds the leases dead with our lock
         finally:

@@ -154,7 +154,9 @@ class Window:
                 return
 
     def check_healing(self) -> None:
-        """Raise what ended a healing for good (Fenced): somebody else has the chunk."""
+        """Raise what ended a healing for good (Fenced), or a thread of the journals (a bug)."""
+        if self._writer.failed is not None:
+            raise self._writer.failed
         for task in self._healing.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error

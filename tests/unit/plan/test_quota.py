@@ -1,3 +1,5 @@
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,6 +7,7 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.plan.quota import CAPACITY, RETRY_COST, RetryQuota
 
 STUMBLE = Fault(kind=FaultClass.TRANSIENT, code="http_500")
+FULL = Fault(kind=FaultClass.OVERLOAD, code="http_503")
 THROTTLED = Fault(kind=FaultClass.THROTTLE, code="http_429")
 EPOCH = 1_790_000_000.0
 
@@ -17,8 +20,30 @@ def test_an_outage_is_worth_some_tens_of_retries() -> None:
     assert taken_until_empty(RetryQuota(), STUMBLE) == 35
 
 
-def test_being_throttled_costs_less() -> None:
-    assert taken_until_empty(RetryQuota(), THROTTLED) == 100
+def test_being_refused_by_a_full_backend_costs_less() -> None:
+    assert taken_until_empty(RetryQuota(), FULL) == 100
+
+
+def test_being_throttled_costs_nothing() -> None:
+    quota = RetryQuota()
+    taken_until_empty(quota, STUMBLE)
+    assert quota.try_take(THROTTLED, EPOCH)
+    assert quota.next_at(THROTTLED, EPOCH) == EPOCH
+
+
+def test_a_backend_that_fails_a_third_of_all_tries_keeps_its_retries() -> None:
+    quota, dice, refused = RetryQuota(), random.Random(5), 0
+    waiting = 0
+    for _ in range(20_000):  # no time passes, so the trickle gives nothing
+        retried = STUMBLE if waiting and quota.try_take(STUMBLE, EPOCH) else None
+        refused += waiting > 0 and retried is None
+        waiting -= retried is not None
+        if dice.random() < 1 / 3:
+            waiting += 1
+        else:
+            quota.on_ok(EPOCH, retried)
+    assert refused < 200
+    assert waiting < 100
 
 
 def test_a_success_after_a_retry_gives_its_cost_back() -> None:
@@ -42,8 +67,8 @@ def test_waiting_always_ends() -> None:
     now = EPOCH
     for _ in range(200):
         if not quota.try_take(STUMBLE, now):
-            assert now < quota.next_at(now) <= now + RETRY_COST
-            now = quota.next_at(now)
+            assert now < quota.next_at(STUMBLE, now) <= now + RETRY_COST
+            now = quota.next_at(STUMBLE, now)
             assert quota.try_take(STUMBLE, now)
 
 
@@ -67,6 +92,6 @@ def test_the_level_stays_in_bounds_and_waiting_helps(steps: list[tuple[str, floa
         else:
             quota.try_take(STUMBLE if step == "take" else THROTTLED, now)
         assert 0 <= quota.level(now) <= CAPACITY
-    later = max(now, quota.next_at(now)) + 200  # backward steps may owe up to 10 s each
-    later = quota.next_at(later)
+    later = max(now, quota.next_at(STUMBLE, now)) + 200  # backward steps may owe up to 10 s each
+    later = quota.next_at(STUMBLE, later)
     assert quota.try_take(STUMBLE, later + 2000)

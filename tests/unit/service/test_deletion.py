@@ -54,3 +54,12 @@ async def test_old_folders_without_a_job_are_collected_and_young_ones_stay(kiln:
     os.utime(kiln.context.files(kept.id).root, (1.0, 1.0))
     await deletion.collect_garbage(kiln.context)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["job_young", kept.id])
+
+
+async def test_a_folder_with_rows_outlives_the_store_that_knew_it(kiln: Kilnful) -> None:
+    orphan = kiln.context.home.root / "jobs" / "job_lost"
+    (orphan / "parts").mkdir(parents=True)
+    (orphan / "parts" / "00000.1.parquet").write_bytes(b"paid for")
+    os.utime(orphan, (1.0, 1.0))
+    await deletion.collect_garbage(kiln.context)
+    assert (orphan / "parts" / "00000.1.parquet").exists()

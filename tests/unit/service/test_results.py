@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nightkiln.app.jobrun import JobRun
-from nightkiln.core.errors import NotFound
+from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.job import JobState
 from nightkiln.service import moves
 from nightkiln.service.finalize import finalize
@@ -129,3 +129,10 @@ async def test_publishing_again_after_a_crash_is_the_same(kiln: Kilnful) -> None
 
 def _die() -> None:
     raise ZeroDivisionError
+
+
+async def test_a_job_that_is_not_over_cannot_be_retried(kiln: Kilnful) -> None:
+    job = await kiln.queued(kiln.order(40))
+    with pytest.raises(UsageError, match="nothing to retry yet"):
+        await moves.retry(kiln.context, job.id)
+    assert (await kiln.job(job)).generation == 1

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nightkiln.core.answer import Attempt
@@ -241,3 +242,13 @@ async def test_a_run_that_waits_too_long_says_why(context: Context, job: Job) ->
     async with asyncio.timeout(20):
         assert await runner.run() is Ending.WAITED
     assert "transient" in runner.waiting
+
+
+async def test_a_run_that_is_only_throttled_ends_its_wait_too(context: Context, job: Job) -> None:
+    backend = ScriptedBackend(latency_s=0.0)
+    loop = asyncio.get_running_loop()
+    throttle = msgspec.structs.replace(fault(FaultClass.THROTTLE), retry_after_s=0.1)
+    backend.fail_until(loop.time() + 600, throttle)
+    runner = runner_of(await desk_for(context, job), backend, asyncio.Event(), slots=8, wait_s=0.5)
+    async with asyncio.timeout(20):
+        assert await runner.run() is Ending.WAITED
