@@ -32,7 +32,7 @@ from nightkiln.vault.segments import SegmentNote, SegmentWriter, notes, stored_i
 MIN_CHUNK_ROWS: Final = 16
 MAX_CHUNK_ROWS: Final = 1000
 _LOOKAHEAD_ROWS: Final = 64 * MAX_CHUNK_ROWS
-_LOOKAHEAD_BYTES: Final = 64 * 1024 * 1024
+_LOOKAHEAD_BYTES: Final = 16 * 1024 * 1024
 _READ_ROWS: Final = MAX_CHUNK_ROWS
 _INSIDE: Final = -1  # the offset of a place inside a block
 

@@ -23,7 +23,7 @@ from nightkiln.worker.base import Desk
 from nightkiln.worker.opening import Opened, Opener
 from nightkiln.worker.sealing import clean, seal
 
-WINDOW_BYTES: Final = 64 * 1024 * 1024  # of prompts in open chunks
+WINDOW_BYTES: Final = 32 * 1024 * 1024  # of prompts in open chunks
 _LEASE_AT_ONCE: Final = 8
 _HEAL_S: Final = 1.0  # between tries to get a working journal again
 
