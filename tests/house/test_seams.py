@@ -1,4 +1,4 @@
-"""The seams that import contracts cannot see: who may append, write, make real, and look outside."""
+"""Seams that import contracts cannot see: who may append, write, make real, and look outside."""
 
 import ast
 from collections.abc import Iterator

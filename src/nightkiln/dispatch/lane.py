@@ -31,6 +31,7 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import Usage
 from nightkiln.dispatch.openchunk import INTERRUPTED, OpenChunk, Try
 from nightkiln.plan.breaker import Breaker
+from nightkiln.plan.ceiling import Ceiling
 from nightkiln.plan.quota import RetryQuota
 from nightkiln.plan.retry import GiveUp, RetryPolicy
 from nightkiln.vault.recovery import POISON_DEATHS
@@ -67,6 +68,7 @@ class Lane:
         self.backend = backend
         self.breaker = Breaker()
         self.quota = RetryQuota()
+        self.ceiling = Ceiling(settings.slots)
         self.answered_any = False  # the backend has answered in this lane's life
         self.in_flight = 0
         self.on_low: Callable[[], None] = lambda: None  # only a round of rows is left
@@ -187,7 +189,9 @@ class Lane:
         return self._alone.popleft()
 
     def _may_send(self, now: float) -> bool:
-        """What a throttle and the breaker say; when they say no, a timer is set."""
+        """What throttles and the breaker say; when they say no, something will wake the slots."""
+        if self.ceiling.is_low and self.in_flight >= self.ceiling.limit:
+            return False  # whoever comes back goes on, and `_replied` wakes more
         if now < self._blocked_until:
             self._wake_at(self._blocked_until)
             return False
@@ -219,6 +223,13 @@ class Lane:
         for waiter in idle:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
@@ -290,6 +301,9 @@ class Lane:
             self._wake()
         now = self._loop.time()
         self.breaker.on_ok(now)
+        if self.ceiling.is_low:
+            self.ceiling.on_ok()
+            self._wake_one()
         self.quota.on_ok(now, try_.retrying)
         if misfit is None:
             try_.chunk.answered(try_.row, attempt, reply)
@@ -333,8 +347,9 @@ class Lane:
         try_.chunk.faulted(try_.row, attempt)
         try_.retrying = fault
         self.refused_at = now
-        if fault.kind is FaultClass.THROTTLE and fault.retry_after_s:
-            self._blocked_until = max(self._blocked_until, now + fault.retry_after_s)
+        if fault.kind is FaultClass.THROTTLE:
+            self.ceiling.on_throttle(now, in_flight=self.in_flight)
+            self._blocked_until = max(self._blocked_until, now + (fault.retry_after_s or 0.0))
         self._later(try_, now + delay)
 
     def _later(self, try_: Try, when: float) -> None:

@@ -4,13 +4,14 @@ Problem: attempts per row bound the cost of a bad row, not of a bad hour. When
 a backend fails everything, every row's five attempts multiply its load by five
 at the moment it can bear it least, and multiply the bill.
 
-The way chosen is the bucket of AWS clients, with a larger gain: retries draw
-from a store which successes fill. A retry that succeeds gives its cost back, so
-with a gain g and a share f of faults the store holds while g >= 14 f^2 / (1-f):
-at 4, up to two faults in five. While nearly all is well, retries are almost free; in an
-outage the store is empty after some tens of retries and the traffic falls to
-that of first tries. A row that finds the store empty waits; it is never failed
-for it. So that waiting always ends, a trickle refills the store with time.
+The way chosen is the bucket of AWS clients, with larger gains: retries draw from
+a store which successes fill, and one that succeeds gives its cost back besides.
+While nearly all is well, retries are almost free; in an outage the store is
+empty after some tens of retries and the traffic falls to that of first tries.
+With a gain g the store holds against a share f of faults while
+g (1 - f) >= 14 f, even when nothing but retries is left: a third, at g = 7.
+A row that finds the store empty waits; it is never failed for it. So that
+waiting always ends, a trickle refills the store with time.
 
 Time comes in as `now`; going backwards adds nothing.
 """
@@ -22,7 +23,7 @@ from nightkiln.core.fault import Fault, FaultClass
 CAPACITY: Final = 500.0
 RETRY_COST: Final = 14.0
 OVERLOAD_COST: Final = 5.0
-CLEAN_GAIN: Final = 4.0  # with 1, a steady third of faults would empty the store for good
+CLEAN_GAIN: Final = 7.0  # with 1, a steady third of faults would empty the store for good
 TRICKLE_PER_S: Final = 1.0
 
 _ROUNDING: Final = 1e-3  # epoch seconds carry microseconds; a wait must not end just short
@@ -58,7 +59,7 @@ class RetryQuota:
 
     def on_ok(self, now: float, retried_after: Fault | None = None) -> None:
         """A success: a clean one gives a little, one after a retry gives its cost back."""
-        gain = max(CLEAN_GAIN, 0.0 if retried_after is None else cost_of(retried_after))
+        gain = CLEAN_GAIN + (0.0 if retried_after is None else cost_of(retried_after))
         self._level = min(CAPACITY, self._refilled(now) + gain)
 
     def next_at(self, fault: Fault, now: float) -> float:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightkiln.core.fault import Fault, FaultClass
-from nightkiln.plan.quota import CAPACITY, RETRY_COST, RetryQuota
+from nightkiln.plan.quota import CAPACITY, CLEAN_GAIN, RETRY_COST, RetryQuota
 
 STUMBLE = Fault(kind=FaultClass.TRANSIENT, code="http_500")
 FULL = Fault(kind=FaultClass.OVERLOAD, code="http_503")
@@ -46,12 +46,12 @@ def test_a_backend_that_fails_a_third_of_all_tries_keeps_its_retries() -> None:
     assert waiting < 100
 
 
-def test_a_success_after_a_retry_gives_its_cost_back() -> None:
+def test_a_success_after_a_retry_gives_its_cost_back_and_more() -> None:
     quota = RetryQuota()
     taken_until_empty(quota, STUMBLE)
     before = quota.level(EPOCH)
     quota.on_ok(EPOCH, STUMBLE)
-    assert quota.level(EPOCH) == before + RETRY_COST
+    assert quota.level(EPOCH) == before + RETRY_COST + CLEAN_GAIN
 
 
 def test_clean_successes_fill_the_store_to_its_brim_and_no_further() -> None:

@@ -40,6 +40,7 @@ from nightkiln.core.usage import Usage
 from nightkiln.wire.structured import response_format
 
 DEFAULT_CONTEXT: Final = 2048  # when the model's files do not say
+_AHEAD: Final = 2  # rows in the pipeline for each at work: it fills its steps with their prompts
 _MAX_CONFIGS: Final = 256  # kinds of sampling remembered
 
 
@@ -87,7 +88,8 @@ class OpenVINOEngine:
         self._configs: dict[tuple[bytes, int], tuple[EngineSampling, Settings]] = {}
         self._is_open = True
         self._is_set_up = False
-        self.pump = Pump(self._load, side_by_side=settings.side_by_side, queue=settings.queue)
+        ahead = _AHEAD * settings.side_by_side
+        self.pump = Pump(self._load, side_by_side=ahead, queue=settings.queue)
 
     def __repr__(self) -> str:
         return f"OpenVINOEngine({self._name!r})"

@@ -1,12 +1,17 @@
 """The thread that owns a machine: it loads it, feeds it, steps it and tells what ended.
 
 One life of a machine is one thread. It talks to the event loop by two deques
-and by `call_soon_threadsafe`, once per step. It decides nothing: who is asked
-again after a death is the pump's affair.
+and by `call_soon_threadsafe`, at most once per step. It decides nothing: who is
+asked again after a death is the pump's affair.
+
+A step holds the interpreter's lock, so the loop runs between steps only, and
+every change of hands costs more than the loop has to do for a row. So what has
+ended is told together, every few milliseconds, as long as rows are waiting.
 """
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +21,7 @@ from nightkiln.backends.engines.ticket import Ticket
 from nightkiln.core.errors import NightkilnError
 
 IDLE_S: Final = 1.0  # how long an idle thread sleeps before it looks whether it should end
+TELL_S: Final = 0.02  # how long an outcome may wait for others while there is work to go on with
 _CRASHES: Final = (RuntimeError, MemoryError, OSError, ValueError, SystemError)
 
 
@@ -65,6 +71,8 @@ class PumpThread:
         self._loop = asyncio.get_running_loop()
         self._running: dict[Handle, Ticket] = {}
         self._handles: dict[Ticket, Handle] = {}
+        self._ended: list[tuple[Ticket, Generated | str]] = []  # not told yet
+        self._tell_at = 0.0  # by the monotonic clock
         self._lonely = False
         self._stopping = False
         self.thread = threading.Thread(target=self._run, name="nightkiln engine", daemon=True)
@@ -83,6 +91,7 @@ class PumpThread:
         except (*_CRASHES, NightkilnError) as problem:
             reason = problem
         finally:
+            self._tell_ended()
             in_flight = list(self._handles)
             self._running.clear()
             self._handles.clear()
@@ -144,13 +153,18 @@ class PumpThread:
                 machine.cancel(handle)
 
     def _give_out(self, machine: Machine) -> None:
-        ended: list[tuple[Ticket, Generated | str]] = []
         for handle, generated in machine.finished(list(self._running)):
             ticket = self._running.pop(handle)
-            ended.append((ticket, generated))
-        for ticket, _ in ended:
             del self._handles[ticket]
-        if ended:
+            self._ended.append((ticket, generated))
+        has_work = self._running and self._waiting.many
+        if not has_work or time.monotonic() >= self._tell_at:
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        if self._ended:
+            ended, self._ended = self._ended, []
+            self._tell_at = time.monotonic() + TELL_S
             self._tell(lambda: self._report.ended(ended))
 
     def _tell(self, say: Callable[[], None]) -> None:
