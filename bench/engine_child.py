@@ -36,9 +36,20 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     wall_s: float
     cpu_s: float  # of all threads
-    loading_s: float  # from the start of Python's own work to the loaded model
+    loading_s: float  # after the imports, until the model was loaded
     tokens: int = 0  # generated
     ended: tuple[tuple[float, int], ...] = ()  # seconds since the load, tokens of who ended then
+
+    @property
+    def steady(self) -> float:
+        """Tokens a second between the first and the last tenth of them."""
+        past, marks = 0, []
+        for at, tokens in self.ended:
+            past += tokens
+            if self.tokens / 10 <= past <= self.tokens * 0.9:
+                marks.append((at, past))
+        (first, before), (last, after) = marks[0], marks[-1]
+        return (after - before) / (last - first) if last > first else 0.0
 
 
 class Watch:
