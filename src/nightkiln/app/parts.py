@@ -18,7 +18,7 @@ from nightkiln.backends.prices import price_of
 from nightkiln.backends.registry import prompt_backend
 from nightkiln.config import crash_point
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import UsageError
+from nightkiln.core.errors import NightkilnError, UsageError
 from nightkiln.core.usage import Usage
 from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
 from nightkiln.service.orders import Order
@@ -92,7 +92,11 @@ async def _engine(order: Order, choice: Choice) -> Crew:
     else:
         file = await asyncio.to_thread(find_model, choice.model)
     engine = OpenVINOEngine(EngineSettings(model=file, kv_cache_gb=order.kv_cache_gb))
-    await engine.start()
+    try:
+        await engine.start()
+    except NightkilnError:
+        await engine.aclose()  # nobody else knows of it yet
+        raise
     return Crew(
         backend=engine,
         model=choice.model,
