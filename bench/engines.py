@@ -102,6 +102,7 @@ def compare(name: str, task: Task, variant: str, *, work: Path, pairs: int) -> l
     wholes = [100 * b.whole.wall_s / a.whole.wall_s for a, b in found]
     rows = len(task.texts)
     extra = [1e6 * (a.told.cpu_s - b.told.cpu_s) / rows for a, b in found]
+    asking = [1e6 * a.told.asking_s / rows for a, _ in found]
     return [
         figure("rate while answering, of bare", steady, "%", _TARGET),
         figure("rate from the loaded model to the finished table, of bare", rates, "%", _TARGET),
@@ -110,6 +111,7 @@ def compare(name: str, task: Task, variant: str, *, work: Path, pairs: int) -> l
         figure("ours", [a.told.tokens / a.told.wall_s for a, _ in found], "tokens/s"),
         figure("bare", [b.told.tokens / b.told.wall_s for _, b in found], "tokens/s"),
         figure("CPU a row beyond bare", extra, "µs"),
+        figure("CPU a row of the process that asks", asking, "µs"),
         figure("rows with the same answer as bare", [same_answers(work)], "%"),
     ]
 

@@ -42,7 +42,7 @@ ALLOWED: tuple[Allowed, ...] = (
         reason="a bug in a backend is this attempt's fault, never the job's",
     ),
     Allowed(
-        place="app/jobrun.py:JobRun._answer",
+        place="app/jobrun.py:JobRun._paused_by_errors",
         border="task owner",
         since="2026-11-20",
         reason="whatever ends a run early leaves its job paused, then goes on up",

@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the GGUF file; the shipped one by default")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--start", type=Path, help="weights to go on from, with --seed")
+    parser.add_argument("--rate", type=float, default=3e-3, help="of learning, at its highest")
     parser.add_argument("--seed", type=int, default=20261120)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda when there is one")
@@ -60,7 +61,9 @@ def _train(args: argparse.Namespace) -> None:
     from tools.train_pilot.train import Plan, train
 
     torch.set_num_threads(args.threads)
-    plan = Plan(seed=args.seed, steps=args.steps, device=args.device, start=args.start)
+    plan = Plan(
+        seed=args.seed, steps=args.steps, rate=args.rate, device=args.device, start=args.start
+    )
     words = args.work / "tokenizer.json"
     if plan.start is None:
         tokenizer.trained(plan.seed).save(str(words))

@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from nightkiln.core.errors import UsageError
+from nightkiln.core.job import Task
 from nightkiln.service.orders import Order
 
-ENDPOINT_SLOTS: Final = 64
+ENDPOINT_SLOTS: Final = 1024  # at most; how many are used is found out
 PILOT: Final = "pilot"
 _LOOK_S: Final = 0.05  # for a server on this machine to show that it is there
 _KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
@@ -35,32 +36,50 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()
 
 
-def choose(order: Order, environ: Mapping[str, str]) -> Choice:
-    """The backend an order means. Raises UsageError when it names half of one."""
+def choose(order: Order, environ: Mapping[str, str], *, why: str = "") -> Choice:
+    """The backend an order means. Raises UsageError when it names half of one.
+
+    `why` is what the settings had to do with it; see `targets`.
+    """
     if order.endpoint is not None:
         if order.model is None:
             raise UsageError(
                 "--endpoint needs --model", hint="name a model that the endpoint serves"
             )
-        return Choice(kind="openai", model=order.model, why="named by --endpoint")
+        return Choice(kind="openai", model=order.model, why=why or "named by --endpoint")
     if order.key is not None or order.headers:
         raise UsageError(
             "--key and --header are for an endpoint, and none is named", hint="add --endpoint URL"
+        )
+    embeds = order.task is Task.EMBEDDING
+    if embeds and order.model in (None, PILOT):
+        raise UsageError(
+            "the pilot makes no embeddings",
+            hint="name an OpenVINO folder of an embedding model with --model,"
+            " or an endpoint with --endpoint and --model",
         )
     if order.model is None:
         return Choice(
             kind="openvino", model=PILOT, why="nothing else was named", notices=_notices(environ)
         )
-    if not _is_file(order.model):
+    if not is_model_file(order.model):
         raise UsageError(
             f"--model {order.model} needs --endpoint URL",
             hint="or name a GGUF file, an OpenVINO folder, or hf:org/repo[:file]",
         )
-    return Choice(kind="openvino", model=order.model, why="a model file, named by --model")
+    notices = _notices(environ) if order.model == PILOT else ()
+    why = why or "a model file, named by --model"
+    kind = "embedding" if embeds else "openvino"
+    return Choice(kind=kind, model=order.model, why=why, notices=notices)
 
 
-def _is_file(model: str) -> bool:
-    return model.startswith(("hf:", "./", "../", "/", "~")) or model.endswith(".gguf")
+def is_model_file(model: str) -> bool:
+    """True for what runs in this process: the pilot, a path, or a file to fetch."""
+    return (
+        model == PILOT
+        or model.startswith(("hf:", "./", "../", "/", "~"))
+        or model.endswith(".gguf")
+    )
 
 
 def _notices(environ: Mapping[str, str]) -> tuple[str, ...]:

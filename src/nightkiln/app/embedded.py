@@ -7,19 +7,29 @@ takes over when the lock drops.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from nightkiln.app import parts
+from nightkiln.app.batchorder import batch_order, may_name_its_model
+from nightkiln.app.forecasting import Assumed, estimate
 from nightkiln.app.jobrun import JobRun
+from nightkiln.app.parts import Crew
 from nightkiln.app.reading import Reading, progress_of
-from nightkiln.core.errors import HomeBusy
+from nightkiln.app.settings import load_settings
+from nightkiln.backends.spoken import encoder_of
+from nightkiln.config import Settings
+from nightkiln.core.errors import HomeBusy, IllegalMove
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Planned, Progressed
+from nightkiln.core.forecast import Estimate
 from nightkiln.core.ids import JobId
-from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
 from nightkiln.service import deletion, moves, planning, submit
+from nightkiln.service.cleaning import Cleaned, OldJob, clean
 from nightkiln.service.context import Context
+from nightkiln.service.manner import Changes, order_again, remember
 from nightkiln.service.naming import find_job
 from nightkiln.service.orders import Order
 from nightkiln.service.results import check_output
@@ -30,27 +40,34 @@ from nightkiln.vault.home import Home, Lock
 Event: TypeAlias = Opened | Progressed | Noticed
 Listener: TypeAlias = Callable[[Event], None]
 
+_OVER: Final = (Opening.FINISHED, Opening.WITH_ERRORS)
 _POLL_S: Final = 0.2
-_CANCEL_S: Final = 60.0  # for a runner elsewhere to obey
+_OBEY_S: Final = 60.0  # for a runner elsewhere to stop
 
 
 class Embedded(Reading):
     """A home opened for work."""
 
-    def __init__(self, context: Context, environ: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, environ: Mapping[str, str], settings: Settings) -> None:
         super().__init__(context)
         self._environ = environ
+        self._settings = settings
 
     async def plan(self, order: Order) -> Planned:
         """What `run` would do; nothing is sent or made. Raises UsageError, InputError."""
         parts.check_order(order)
-        source = await submit.source_of(self._context, order)
-        crew = await parts.make_crew(order, self._environ)
+        source, order = await self._sourced(order)
+        crew = await parts.make_crew(order, self._environ, self._settings)
+        order = crew.order
         try:
             spec = submit.spec_of(order, source, model=crew.model)
             return await planning.plan(self._context, order, spec, crew.backend, slots=crew.slots)
         finally:
             await crew.backend.aclose()
+
+    async def head(self, order: Order) -> tuple[str, ...]:
+        """The columns that the first rows of an order's input show. Raises UsageError."""
+        return await planning.head_columns(await submit.source_of(self._context, order))
 
     async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:
         """Submit or attach, and work until the job is over, told to stop, or stuck.
@@ -60,27 +77,98 @@ class Embedded(Reading):
         WaitTimeout, DiskError.
         """
         parts.check_order(order)
-        crew = await parts.make_crew(order, self._environ)
+        if not may_name_its_model(order):
+            parts.check_backend(order, self._environ, self._settings)
+        source, order = await self._sourced(order)
+        crew, said = await parts.make_crew(order, self._environ, self._settings), order
+        order = crew.order
         try:
             for notice in crew.notices:
                 listen(Noticed(text=notice))
-            source = await submit.source_of(self._context, order)
             if order.output is not None:
                 check_output(
-                    order.output, order.output_format, source=source.kind, source_path=source.path
+                    order.output,
+                    order.output_format,
+                    source=source.kind,
+                    source_path=source.path,
+                    excel_safe=order.excel_safe,
                 )
             spec = submit.spec_of(order, source, model=crew.model)
-            crew.backend.encoder(spec)
-            await planning.check_head(spec)
-            job, how = await submit.accept(self._context, spec, new=order.new)
+            encoder_of(crew.backend, spec)
+            await planning.check_head(spec, reserved=order.reserved)
+            job, how = await self._accepted(order, spec, crew, listen=listen, stop=stop)
             run = JobRun(self._context, order, crew, listen=listen, stop=stop)
-            return await self._hold_and_run(job, how, run)
+            return await self._hold_and_run(job, how, run, said)
         finally:
             await crew.backend.aclose()
 
-    async def _hold_and_run(self, job: Job, how: Opening, run: JobRun) -> Ended:
-        """Run the job as soon as its lock is ours; until then watch."""
-        if how in (Opening.FINISHED, Opening.WITH_ERRORS):
+    async def _accepted(
+        self, order: Order, spec: JobSpec, crew: Crew, *, listen: Listener, stop: asyncio.Event
+    ) -> tuple[Job, Opening]:
+        """The job, and its model ready.
+
+        The model comes first, so that one that cannot be loaded leaves no job
+        behind; unless whoever submits wants the job's id at once.
+        """
+        if not order.detached:
+            found = await submit.find(self._context, spec)
+            if not (submit.serves(found, new=order.new, again=order.again) and _is_over(found)):
+                await _make_ready(crew, spec, listen)
+            return await submit.accept(self._context, spec, new=order.new, again=order.again)
+        job, how = await submit.accept(self._context, spec, new=order.new, again=order.again)
+        reused = job.totals.answered
+        listen(Opened(job=job.id, how=how, state=job.state, rows=job.rows, reused=reused))
+        if how not in _OVER and not stop.is_set():
+            await _make_ready(crew, job.spec, listen)
+        return job, how
+
+    async def resume(
+        self, name: str, changes: Changes, *, listen: Listener, stop: asyncio.Event
+    ) -> Ended:
+        """Go on with a job here and now, as it was run last; a pause is over.
+
+        Raises what `run` raises, NotFound, and IllegalMove for a job that is over.
+        """
+        job = await find_job(self._context, name)
+        if job.state.is_terminal or job.state is JobState.DELETING:
+            hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
+            raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
+        said = await order_again(self._context, job, changes)
+        parts.check_order(said)
+        crew = await parts.make_crew(said, self._environ, self._settings)
+        try:
+            encoder_of(crew.backend, job.spec)
+            for notice in await crew.start(job.spec):
+                listen(Noticed(text=notice))
+            if job.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
+                await moves.want(self._context, job.id, Wanted.RUN)
+            run = JobRun(self._context, crew.order, crew, listen=listen, stop=stop)
+            return await self._hold_and_run(job, Opening.ATTACHED, run, said)
+        finally:
+            await crew.backend.aclose()
+
+    async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
+        """What a table will take; nothing is asked or made. Raises UsageError, InputError."""
+        parts.check_order(order)
+        source, order = await self._sourced(order)
+        try:
+            crew = await parts.make_crew(order, self._environ, self._settings)
+            try:
+                spec = submit.spec_of(crew.order, source, model=crew.model)
+                return await estimate(self._context, spec, crew, assumed)
+            finally:
+                await crew.backend.aclose()
+        finally:
+            await asyncio.to_thread(submit.drop_spool, source)
+
+    async def _sourced(self, order: Order) -> tuple[SourceSpec, Order]:
+        """The source, and the order with the model that a batch file names itself."""
+        source = await submit.source_of(self._context, order)
+        return batch_order(source, order, self._settings)
+
+    async def _hold_and_run(self, job: Job, how: Opening, run: JobRun, said: Order) -> Ended:
+        """Run the job as soon as its lock is ours, and keep how; until then watch."""
+        if how in _OVER:
             return await run.already_over(job, how)
         watching = False
         while (lock := self._context.home.lock_job(job.id)) is None:
@@ -95,6 +183,10 @@ class Embedded(Reading):
                 return await run.ended(job)
         try:
             job = await self._reread(job.id)
+            if watching and job.wanted is Wanted.PAUSE:
+                return await run.ended(job)  # whoever paused it meant all who would run it
+            if not job.state.is_terminal:
+                await remember(self._context, job.id, said)
             return await run.work(job, submit.opening_of(job) if how is not Opening.NEW else how)
         finally:
             lock.release()
@@ -107,47 +199,73 @@ class Embedded(Reading):
     async def cancel(self, name: str) -> JobView:
         """Cancel a job and return when it is cancelled; its answers are kept and published.
 
-        Raises NotFound, IllegalMove for a job that is over, HomeBusy when the
-        process that runs it does not obey in time.
+        Raises NotFound, IllegalMove for a job that is over or ends first, HomeBusy
+        when the process that runs it does not obey in time.
         """
         job = await find_job(self._context, name)
         if job.state is JobState.CANCELLED:
             return await self.job(job.id)
-        if job.state.is_terminal:
-            job.moved(JobState.CANCELLING)
+        _refuse_over(job, JobState.CANCELLED)
         await moves.want(self._context, job.id, Wanted.CANCEL)
-        lock = await self._lock_or_over(job.id)
+        lock = await self._obeyed(job.id, "cancel", lambda found: found.state.is_terminal)
         if lock is not None:
             try:
                 await JobRun.finish_cancel(self._context, job.id)
             finally:
                 lock.release()
-        return await self.job(job.id)
+        view = await self.job(job.id)
+        if view.job.state is not JobState.CANCELLED:
+            _refuse_over(view.job, JobState.CANCELLED)
+        return view
 
-    async def _lock_or_over(self, job: JobId) -> Lock | None:
-        """The job's lock once nobody runs it, or None once the job is over."""
-        until = asyncio.get_running_loop().time() + _CANCEL_S
+    async def pause(self, name: str) -> JobView:
+        """Pause a job and return when nobody asks its rows any more; every answer is kept.
+
+        A run that goes on with it by name ends the pause. Raises as `cancel` does.
+        """
+        job = await find_job(self._context, name)
+        _refuse_over(job, JobState.PAUSED)
+        await moves.want(self._context, job.id, Wanted.PAUSE)
+        lock = await self._obeyed(
+            job.id,
+            "pause",
+            lambda found: found.state.is_terminal or found.state is JobState.PAUSED,
+        )
+        if lock is not None:
+            try:
+                found = await self._reread(job.id)
+                _refuse_over(found, JobState.PAUSED)
+                await moves.pause(self._context, job.id)
+            finally:
+                lock.release()
+        view = await self.job(job.id)
+        _refuse_over(view.job, JobState.PAUSED)
+        return view
+
+    async def _obeyed(self, job: JobId, what: str, done: Callable[[Job], bool]) -> Lock | None:
+        """The job's lock once nobody runs it, or None once the runner has done it itself."""
+        until = asyncio.get_running_loop().time() + _OBEY_S
         while True:
             if (lock := self._context.home.lock_job(job)) is not None:
                 return lock
-            if (await self._reread(job)).state.is_terminal:
+            if done(await self._reread(job)):
                 return None
             if asyncio.get_running_loop().time() > until:
                 raise HomeBusy(
-                    f"the process that runs {job} has not obeyed for {_CANCEL_S:.0f} s",
-                    hint="the cancel stays asked for; look again with jobs show",
+                    f"the process that runs {job} has not obeyed for {_OBEY_S:.0f} s",
+                    hint=f"the {what} stays asked for; look again with jobs show",
                 )
             await asyncio.sleep(_POLL_S)
 
-    async def retry(self, name: str) -> JobView:
-        """Open the next generation over every row without a result.
+    async def retry(self, name: str, *, classes: AbstractSet[str] = frozenset()) -> JobView:
+        """Open the next generation over every row without a result, or of some fault classes.
 
         Nothing is asked yet: whoever runs the job goes on with it. Raises
-        NotFound, UsageError for a job that is not over, IllegalMove for one that
-        succeeded or failed.
+        NotFound, UsageError for a job that is not over or has no such row,
+        IllegalMove for one that succeeded or failed.
         """
         job = await find_job(self._context, name)
-        await moves.retry(self._context, job.id)
+        await moves.retry(self._context, job.id, classes=classes)
         return await self.job(job.id)
 
     async def delete(self, name: str) -> None:
@@ -155,11 +273,39 @@ class Embedded(Reading):
         job = await find_job(self._context, name)
         await deletion.delete(self._context, job.id)
 
+    async def clean(self, old: list[OldJob]) -> Cleaned:
+        """Remove old jobs; those in use are kept. Raises DiskError."""
+        return await clean(self._context, old)
+
+
+def _refuse_over(job: Job, to: JobState) -> None:
+    """Raise IllegalMove for a job that is over, or has all its answers and is about to be."""
+    over = job.state.is_terminal or job.state in (JobState.FINALIZING, JobState.DELETING)
+    if over and not (to is JobState.CANCELLED and job.state is JobState.FINALIZING):
+        hint = f"it was over before; nightkiln jobs results {job.id} -o FILE writes its table"
+        raise IllegalMove(job.id, str(job.state), str(to), hint=hint)
+
+
+async def _make_ready(crew: Crew, spec: JobSpec, listen: Listener) -> None:
+    for notice in await crew.start(spec):
+        listen(Noticed(text=notice))
+
+
+def _is_over(found: Job | None) -> bool:
+    """True when every answer is there, so that no model is needed."""
+    return submit.opening_of(found) in _OVER
+
 
 @asynccontextmanager
-async def open_embedded(root: Path, *, environ: Mapping[str, str]) -> AsyncIterator[Embedded]:
-    """Open a home for work, making it where needed. Raises HomeBusy, UsageError, DiskError."""
-    parts.arm_crash_point(environ)
+async def open_embedded(
+    root: Path, *, environ: Mapping[str, str], settings: Settings | None = None
+) -> AsyncIterator[Embedded]:
+    """Open a home for work, making it where needed. Raises HomeBusy, UsageError, DiskError.
+
+    Without `settings` those of the current folder hold.
+    """
+    settings = settings or load_settings(environ, Path.cwd(), {})
+    parts.arm_crash_point(settings.crash_at)
     home = Home(root)
     home.hold()
     try:
@@ -167,7 +313,7 @@ async def open_embedded(root: Path, *, environ: Mapping[str, str]) -> AsyncItera
         try:
             context = Context(store, home)
             await deletion.collect_garbage(context)
-            yield Embedded(context, environ)
+            yield Embedded(context, environ, settings)
         finally:
             await store.aclose()
     finally:

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from nightkiln.app import parts
+from nightkiln.app.forecasting import trial_of
 from nightkiln.core.errors import (
     DiskError,
     IllegalMove,
@@ -18,24 +20,28 @@ from nightkiln.core.errors import (
     WaitTimeout,
 )
 from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
+from nightkiln.core.forecast import Trial
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.core.usage import Totals
 from nightkiln.dispatch.tally import Tally
-from nightkiln.service import moves, summary
+from nightkiln.service import badrows, moves, summary
 from nightkiln.service.context import Context
 from nightkiln.service.finalize import finalize
 from nightkiln.service.ingest import Stopped, ingest
 from nightkiln.service.leases import LocalLeases
 from nightkiln.service.orders import Order
 from nightkiln.service.results import export
+from nightkiln.service.sampling import choose_rows
 from nightkiln.store import jobs
+from nightkiln.worker import trial
 from nightkiln.worker.base import Desk
 from nightkiln.worker.keeping import keep_answers
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
 INTERRUPTED = "interrupted"
 WATCH_S = 0.5
+WORKABLE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
 class JobRun:
@@ -57,6 +63,8 @@ class JobRun:
         self._stop = stop
         self._started = asyncio.get_running_loop().time()
         self._tally: Tally | None = None  # of the answers, when this run asked for any
+        self._capped = False
+        self._trial: Trial | None = None  # when this run only tried some rows
 
     # -- telling
 
@@ -84,7 +92,7 @@ class JobRun:
         tally = self._tally or Tally(job.totals)
         if not job.state.is_terminal:  # what is journalled is kept, though no part has it yet
             job = msgspec.structs.replace(job, totals=tally.totals())
-        return await summary.summarise(
+        ended = await summary.summarise(
             self._context,
             job,
             summary.RunFigures(
@@ -92,13 +100,16 @@ class JobRun:
                 elapsed_s=elapsed,
                 rows=tally.fresh_rows,
                 tokens=tally.fresh_tokens,
+                not_asked=tally.not_asked,
             ),
             output=self._order.output if job.state.is_terminal else None,
         )
+        return msgspec.structs.replace(ended, trial=self._trial, capped=self._capped)
 
     async def already_over(self, job: Job, how: Opening) -> Ended:
         """Nothing is asked: the answers are there. The output is written again."""
         self.opened(job, how)
+        await self._write_bad(job)
         return await self._exported(job)
 
     # -- working
@@ -107,12 +118,9 @@ class JobRun:
         """Go on from the job's state until it ends or this run does."""
         if how in (Opening.FINISHED, Opening.WITH_ERRORS):
             return await self.already_over(job, how)
-        job = await self._resumed(job)
-        self.opened(job, how)
-        if job.state is JobState.VALIDATING:
-            job = await self._validate(job)
-        if job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED):
-            job = await self._answer(job)
+        job = await self.prepare(job, how)
+        if job.state in WORKABLE and job.wanted is not Wanted.PAUSE:
+            job = await self._try(job) or await self._answer(job)
         if job.state is JobState.FINALIZING:
             self._phase(job, "finalizing", rows=job.rows, totals=job.totals)
             job = await finalize(self._context, job.id)
@@ -120,10 +128,21 @@ class JobRun:
             return await self.ended(job)
         return await self._exported(job)
 
+    async def prepare(self, job: Job, how: Opening) -> Job:
+        """Take the job to where its rows can be asked, or as far as it comes."""
+        job = await self._resumed(job)
+        self.opened(job, how)
+        if job.state is JobState.VALIDATING:
+            job = await self._validate(job)
+            if job.state in WORKABLE and job.wanted is Wanted.PAUSE:
+                job = await moves.pause(self._context, job.id)
+        return job
+
     async def _resumed(self, job: Job) -> Job:
         """What was cancelled before goes on as the next generation; a pause is over."""
         if job.wanted is Wanted.PAUSE:
             await moves.want(self._context, job.id, Wanted.RUN)
+            job = msgspec.structs.replace(job, wanted=Wanted.RUN)
         cancelled = job.state is JobState.CANCELLING or job.wanted is Wanted.CANCEL
         if cancelled and not job.state.is_terminal:
             job = await self.finish_cancel(self._context, job.id)
@@ -156,13 +175,24 @@ class JobRun:
             return job
         except UsageError as error:
             await moves.fail(self._context, job.id, error.message)
+            await self._write_bad(job)
             line = error.line if isinstance(error, InputError) else None
-            raise InputError(
-                f"{job.spec.source.name}: {error.message}", line=line, hint=error.hint
-            ) from error
+            name = job.spec.source.name
+            said = "" if error.message.startswith(name) else f"{name}: "
+            raise InputError(f"{said}{error.message}", line=line, hint=error.hint) from error
         finally:
             watch.cancel()
-        return await moves.validated(self._context, job.id, ingested)
+        job = await moves.validated(self._context, job.id, ingested)
+        await self._write_bad(job)
+        files = self._context.files(job.id)
+        for text in await asyncio.to_thread(badrows.shown, files, job.rows):
+            self.listen(Noticed(text=text))
+        return job
+
+    async def _write_bad(self, job: Job) -> None:
+        """Write the job's bad rows where the order wants them. Raises DiskError."""
+        if (output := self._order.bad_rows) is not None:
+            await asyncio.to_thread(badrows.write, self._context.files(job.id), output)
 
     async def _watch_for_cancel(self, job: Job, cancelled: threading.Event) -> None:
         """Tell the ingest, which reads in a thread, that somebody wants the job cancelled."""
@@ -172,6 +202,26 @@ class JobRun:
             if found is None or found.wanted is Wanted.CANCEL:
                 cancelled.set()
 
+    async def _try(self, job: Job) -> Job | None:
+        """Ask some rows first, where that is wanted and others would be left; else None."""
+        if self._order.try_rows is None:
+            return None
+        chosen = await choose_rows(self._context, job, self._order.try_rows)
+        if not chosen:
+            return None
+        run = self._context.new_run_id()
+        job = await moves.begin_run(self._context, job.id, run)
+        desk = _desk(self._context, job, run)
+        lane = parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent)
+        asking = trial.Trial(desk, lane=lane, wait_s=self._order.wait_s, stop=self._stop)
+        self._tally = asking.tally
+        async with self._paused_by_errors(job):
+            tried = await asking.run(chosen)
+        if tried.ending is not Ending.DONE:
+            return await self._after(job, tried.ending, tried.waiting)
+        self._trial = trial_of(job, self._crew, tried)
+        return await self._pause(job, f"{len(tried.answers)} rows were tried")
+
     async def _answer(self, job: Job) -> Job:
         """Run the job's open chunks and see where that leaves it."""
         run = self._context.new_run_id()
@@ -179,41 +229,49 @@ class JobRun:
         desk = _desk(self._context, job, run)
         runner = Runner(
             desk,
-            lane=parts.make_lane(self._order, self._crew, desk.dice),
+            lane=parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent),
             settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
             on_live=lambda live: self.listen(
                 Progressed(job=job.id, phase="running", rows=job.rows, live=live)
             ),
             stop=self._stop,
         )
-        try:
+        self._tally = runner.tally
+        async with self._paused_by_errors(job):
             ending = await runner.run()
-        except Exception as error:
-            why = error.message if isinstance(error, NightkilnError) else type(error).__name__
-            await self._pause(job, f"the run ended early: {why}")
-            raise
-        finally:
-            self._tally = runner.tally
-        return await self._after(job, ending, runner)
+        return await self._after(job, ending, runner.waiting)
 
-    async def _after(self, job: Job, ending: Ending, runner: Runner) -> Job:
+    async def _after(self, job: Job, ending: Ending, waiting: str) -> Job:
         match ending:
             case Ending.DONE:
                 return await moves.move(self._context, job.id, JobState.FINALIZING)
             case Ending.CANCEL:
                 return await self.finish_cancel(self._context, job.id)
             case Ending.PAUSE:
-                return await self._pause(job, "paused on request")
+                return await self._pause(job, moves.ON_REQUEST)
+            case Ending.CAPPED:
+                self._capped = True
+                return await self._pause(job, f"{waiting}; raise the cap to go on")
             case Ending.WAITED:
-                await self._pause(job, runner.waiting)
+                await self._pause(job, waiting)
                 raise WaitTimeout(
-                    f"job {job.id} waited long enough: {runner.waiting}",
+                    f"job {job.id} waited long enough: {waiting}",
                     hint="run the same command again to go on; every answer so far is kept",
                 )
             case Ending.GONE:
                 return await self._pause(job, "")  # which says that it is gone
             case _:
                 return await self._pause(job, INTERRUPTED)
+
+    @asynccontextmanager
+    async def _paused_by_errors(self, job: Job) -> AsyncIterator[None]:
+        """Leave the job for the next run whatever ends this one, which then goes on up."""
+        try:
+            yield
+        except Exception as error:
+            why = error.message if isinstance(error, NightkilnError) else type(error).__name__
+            await self._pause(job, f"the run ended early: {why}")
+            raise
 
     async def _pause(self, job: Job, reason: str) -> Job:
         """Leave the job for the next run; a disk that takes no more leaves it as it is."""
@@ -246,7 +304,14 @@ class JobRun:
             raise JobFailed(f"job {job.id} failed: {job.reason}", hint="mend the input, run again")
         if self._order.output is not None and job.rows:
             self._phase(job, "exporting", rows=job.rows, totals=job.totals)
-            await export(self._context, job, self._order.output, self._order.output_format)
+            await export(
+                self._context,
+                job,
+                self._order.output,
+                self._order.output_format,
+                excel_safe=self._order.excel_safe,
+                notice=lambda text: self.listen(Noticed(text=text)),
+            )
         return await self.ended(job)
 
 

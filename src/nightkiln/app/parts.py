@@ -6,30 +6,37 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from nightkiln.app.choice import ENDPOINT_SLOTS, PILOT, Choice, choose
+from nightkiln.app.targets import Target, target_of
 from nightkiln.backends.base import PromptBackend
 from nightkiln.backends.credentials import parse_credential, resolve
 from nightkiln.backends.endpoints.openai import EndpointSettings
-from nightkiln.backends.prices import price_of
-from nightkiln.backends.registry import prompt_backend
-from nightkiln.config import crash_point
+from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.model_files import find_model
+from nightkiln.backends.prices import Price
+from nightkiln.backends.registry import engine, prompt_backend
+from nightkiln.config import Settings, crash_point
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import NightkilnError, UsageError
-from nightkiln.core.usage import Usage
+from nightkiln.core.errors import UsageError
+from nightkiln.core.job import JobSpec
+from nightkiln.core.usage import Totals, Usage
 from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.plan.budget import Budget
+from nightkiln.plan.limiter import START
 from nightkiln.service.orders import Order
 
 MAX_SLOTS = 16384
 
 
-def arm_crash_point(environ: Mapping[str, str]) -> None:
-    """Let a test kill this process at a named point."""
-    if (said := crash_point(environ)) is not None:
-        name, nth = said
+def arm_crash_point(said: str | None) -> None:
+    """Let a test kill this process at a named point. Raises ConfigError."""
+    if (point := crash_point(said)) is not None:
+        name, nth = point
         crashpoints.arm(name, nth=nth, action=lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
@@ -39,71 +46,119 @@ def check_order(order: Order) -> None:
         raise UsageError(f"--concurrency is {order.concurrency}; it goes from 1 to {MAX_SLOTS}")
     if order.timeout_s <= 0:
         raise UsageError(f"--timeout is {order.timeout_s}; it has to be more than 0 seconds")
+    for flag, cap in (
+        ("--max-cost", order.caps.cost_usd),
+        ("--rpm", order.rpm),
+        ("--tpm", order.tpm),
+    ):
+        if cap is not None and cap <= 0:
+            raise UsageError(f"{flag} is {cap:g}; it has to be more than 0")
     if order.wait_s is not None and order.wait_s < 0:
         raise UsageError(f"--wait is {order.wait_s}; it has to be 0 seconds or more")
+
+
+def check_backend(order: Order, environ: Mapping[str, str], settings: Settings) -> None:
+    """Refuse half a backend before any row is read. Raises UsageError."""
+    target = target_of(order, settings)
+    named = target.order
+    if named.endpoint or named.model or named.key or named.headers:
+        choose(named, environ, why=target.why)
 
 
 class Crew(msgspec.Struct, frozen=True, kw_only=True):
     """A made backend with what depends on which one it is."""
 
     backend: PromptBackend
+    order: Order  # with URL, model and sampling in place of the names of the settings
     model: str
-    slots: int
+    slots: int  # at most
+    begin_with: int | None = None  # slots to adapt from; None: as many as there are
     price: Callable[[Usage], float | None]  # USD of a reply, None when unknown
-    notices: tuple[str, ...]
+    known_price: Price | None = None  # of an endpoint whose price is known
+    model_file: Path | None = None  # of an engine of our own
+    notices: tuple[str, ...] = ()
+    start: "Callable[[JobSpec], Awaitable[tuple[str, ...]]]"  # makes it ready; more notices
+    turns: int = 1  # of requests in flight, until a new one's turn has come and gone
 
 
-async def make_crew(order: Order, environ: Mapping[str, str]) -> Crew:
-    """The backend an order names, ready to answer.
+async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings) -> Crew:
+    """The backend an order names; go on with the crew's order. A model is loaded by `start`.
 
     Raises UsageError, AuthError, MissingExtra, UnreachableError.
     """
-    choice = choose(order, environ)
-    crew = _endpoint(order, choice, environ) if order.endpoint else await _engine(order, choice)
-    where = f"at {crew.backend.name}" if order.endpoint else "in this process"
+    target = target_of(order, settings)
+    order = target.order
+    choice = choose(order, environ, why=target.why)
+    crew = _endpoint(target, choice, environ) if order.endpoint else await _engine(order, choice)
+    where = f"at {crew.backend.name}" if order.endpoint else "on this machine"
     first = f"model {choice.model} {where}: {choice.why}"
-    return msgspec.structs.replace(crew, notices=(first, *choice.notices, *crew.notices))
+    return msgspec.structs.replace(crew, notices=(first, *choice.notices))
 
 
-def _endpoint(order: Order, choice: Choice, environ: Mapping[str, str]) -> Crew:
+def _endpoint(target: Target, choice: Choice, environ: Mapping[str, str]) -> Crew:
+    order = target.order
+    hidden = {
+        name: resolve(parse_credential(reference), environ)
+        for name, reference in target.secret_headers
+    }
     secret = None if order.key is None else resolve(parse_credential(order.key), environ)
     url = order.endpoint or ""
     backend = prompt_backend(choice.kind)(
-        EndpointSettings(url=url, credential=secret, headers=dict(order.headers))
+        EndpointSettings(
+            url=url,
+            credential=secret,
+            headers={**dict(order.headers), **hidden},
+            secrets=tuple(hidden.values()),
+            keep_bodies=True,  # recorded only for jobs that ask for it: their form says so
+        )
     )
-    price = price_of(choice.model, url, on=dt.datetime.now(dt.UTC))
+    price = target.prices.price_of(choice.model, url, on=dt.datetime.now(dt.UTC))
+    if price is None and order.caps.cost_usd is not None:
+        raise UsageError(
+            f"--max-cost needs a price, and none is known for {choice.model} at {url}",
+            hint=f'set input and output under [prices."{choice.model}"] in nightkiln.toml',
+        )
     return Crew(
         backend=backend,
+        order=order,
         model=choice.model,
         slots=order.concurrency or ENDPOINT_SLOTS,
+        begin_with=None if order.concurrency else START,
         price=_unknown if price is None else price.cost_usd,
-        notices=(),
+        known_price=price,
+        start=_ready,
     )
 
 
 async def _engine(order: Order, choice: Choice) -> Crew:
-    from nightkiln.backends.engines.model_files import find_model
-    from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
-
     if choice.model == PILOT:
         from nightkiln import pilot
 
         file = pilot.path()
     else:
         file = await asyncio.to_thread(find_model, choice.model)
-    engine = OpenVINOEngine(EngineSettings(model=file, kv_cache_gb=order.kv_cache_gb))
-    try:
-        await engine.start()
-    except NightkilnError:
-        await engine.aclose()  # nobody else knows of it yet
-        raise
+    settings = EngineSettings(model=file, kv_cache_gb=order.kv_cache_gb, precision=order.precision)
+    made = engine(choice.kind)(settings)
+    slots = order.concurrency or made.slots
+
+    async def start(spec: JobSpec) -> tuple[str, ...]:
+        await made.start(spec)
+        return made.notices
+
     return Crew(
-        backend=engine,
+        backend=made,
+        order=order,
         model=choice.model,
-        slots=order.concurrency or engine.slots,
+        slots=slots,
         price=_free,
-        notices=engine.notices,
+        model_file=file,
+        start=start,
+        turns=-(-slots // settings.side_by_side),
     )
+
+
+async def _ready(_: JobSpec) -> tuple[str, ...]:
+    return ()  # an endpoint needs no start
 
 
 def dice() -> Dice:
@@ -111,13 +166,20 @@ def dice() -> Dice:
     return Dice(clock=time.time, roll=random.random)
 
 
-def make_lane(order: Order, crew: Crew, chance: Dice) -> Lane:
-    """The slots to a backend."""
+def make_lane(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Lane:
+    """The slots to a backend, for a job that has spent so much already."""
     return Lane(
         crew.backend,
-        settings=LaneSettings(slots=crew.slots, timeout_s=order.timeout_s),
+        settings=LaneSettings(
+            slots=crew.slots,
+            start=crew.begin_with,
+            timeout_s=order.timeout_s * crew.turns,
+            rpm=order.rpm,
+            tpm=order.tpm,
+        ),
         price=crew.price,
         dice=chance,
+        budget=Budget(order.caps, spent),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -9,9 +10,13 @@ from typing import Final
 from nightkiln.core.errors import NotFound
 from nightkiln.core.events import JobView, Progressed
 from nightkiln.core.job import Job, JobState, Live
+from nightkiln.service.cleaning import OldJob, old_jobs
 from nightkiln.service.context import Context
+from nightkiln.service.faultreport import FaultReport, Wish, faults_of
+from nightkiln.service.framing import Answered, answered
 from nightkiln.service.naming import find_job
 from nightkiln.service.results import export
+from nightkiln.service.selection import EVERYTHING, Selection
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
@@ -39,11 +44,41 @@ class Reading:
         """A job by its id, a unique beginning of it, or `last`. Raises NotFound."""
         return self._view(await find_job(self._context, name))
 
-    async def export(self, name: str, output: str, output_format: str | None) -> int:
-        """Write a finished job's table; the number of rows. Raises NotFound, UsageError."""
+    async def export(
+        self,
+        name: str,
+        output: str,
+        output_format: str | None,
+        *,
+        excel_safe: bool = False,
+        wanted: Selection = EVERYTHING,
+        notice: Callable[[str], None] | None = None,
+    ) -> int:
+        """Write a job's table, or what is wanted of it; the number of rows.
+
+        Raises NotFound, UsageError.
+        """
         return await export(
-            self._context, await find_job(self._context, name), output, output_format
+            self._context,
+            await find_job(self._context, name),
+            output,
+            output_format,
+            excel_safe=excel_safe,
+            wanted=wanted,
+            notice=notice,
         )
+
+    async def faults(self, name: str, wish: Wish) -> FaultReport:
+        """The row errors of a job. Raises NotFound, DamagedError."""
+        return await faults_of(self._context, await find_job(self._context, name), wish)
+
+    async def old_jobs(self, *, states: AbstractSet[JobState], older_than_s: float) -> list[OldJob]:
+        """Jobs that ended so in this long, oldest first."""
+        return await old_jobs(self._context, states=states, older_than_s=older_than_s)
+
+    async def answered(self, name: str) -> Answered:
+        """An ended job's rows and answers in memory. Raises NotFound."""
+        return await answered(self._context, await find_job(self._context, name))
 
     async def watch(
         self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event

@@ -1,4 +1,4 @@
-"""What tokens cost at known providers, from the price table that is installed with us.
+"""What tokens cost: what the user said, else the price table that is installed with us.
 
 Offline. An unknown price is None and is shown as unknown: never a guess, and
 never zero, which would mean free.
@@ -6,6 +6,7 @@ never zero, which would mean free.
 
 import datetime as dt
 import ipaddress
+from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -34,6 +35,47 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             + usage.cached_tokens * self.cached_usd
             + usage.output_tokens * self.output_usd
         )
+
+
+class OwnPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """A price that the user states, in USD per million tokens."""
+
+    input_usd: float
+    output_usd: float
+    cached_usd: float | None = None  # None: cached tokens cost what others cost
+    source: str  # where it was said, such as prices."gpt-x" in nightkiln.toml
+
+
+class PriceList:
+    """Prices by model: the user's own first, then the installed table. Made by `with_overrides`."""
+
+    def __init__(self, own: Mapping[str, OwnPrice]) -> None:
+        self._own = dict(own)
+
+    def price_of(self, model: str, url: str | None, *, on: dt.datetime) -> Price | None:
+        """The price of `model` behind `url`; None when nobody knows.
+
+        Without a URL (a model in this process) only the user's own prices hold.
+        """
+        said = self._own.get(model)
+        if said is None:
+            return None if url is None else price_of(model, url, on=on)
+        cached = said.input_usd if said.cached_usd is None else said.cached_usd
+        return Price(
+            input_usd=said.input_usd / 1e6,
+            cached_usd=cached / 1e6,
+            output_usd=said.output_usd / 1e6,
+            source=said.source,
+            date=on.date().isoformat(),
+        )
+
+
+def with_overrides(own: Mapping[str, OwnPrice]) -> PriceList:
+    """The prices of everybody who needs one: runs and estimates ask this, never the table alone.
+
+    What belongs in it is said by the settings: see `nightkiln.app.targets.prices_for`.
+    """
+    return PriceList(own)
 
 
 def price_of(model: str, url: str, *, on: dt.datetime) -> Price | None:

@@ -14,7 +14,9 @@ from typing import Final, TypeVar
 
 from nightkiln.cli.progress import Progress
 from nightkiln.cli.terminal import Terminal
+from nightkiln.config import Settings
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Progressed
+from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
 
 T = TypeVar("T")
@@ -38,13 +40,25 @@ class Attached:
         self._stop = asyncio.Event()
         self._said = STOPPING
 
-    async def run(self, order: Order, home: Path, *, environ: Mapping[str, str]) -> Ended:
+    async def run(self, order: Order, settings: Settings, *, environ: Mapping[str, str]) -> Ended:
         """Run an order to its end, or until a signal. Raises NightkilnError."""
         from nightkiln.app import open_embedded
 
         async def work(listen: Listener) -> Ended:
-            async with open_embedded(home, environ=environ) as app:
+            async with open_embedded(settings.home, environ=environ, settings=settings) as app:
                 return await app.run(order, listen=listen, stop=self._stop)
+
+        return await self._listening(work)
+
+    async def resume(
+        self, job: str, changes: Changes, settings: Settings, *, environ: Mapping[str, str]
+    ) -> Ended:
+        """Go on with a job to its end, or until a signal. Raises NightkilnError."""
+        from nightkiln.app import open_embedded
+
+        async def work(listen: Listener) -> Ended:
+            async with open_embedded(settings.home, environ=environ, settings=settings) as app:
+                return await app.resume(job, changes, listen=listen, stop=self._stop)
 
         return await self._listening(work)
 

@@ -1,11 +1,17 @@
 """`nightkiln doctor`: is this machine ready, and what would mend it."""
 
-import os
 import sys
 
 import click
 
-from nightkiln.cli.setting import home, home_option, json_option, no_color_option, print_json
+from nightkiln.cli.setting import (
+    home,
+    home_option,
+    json_option,
+    no_color_option,
+    print_json,
+    settings,
+)
 
 _WORDS = {True: "ok", None: "warn", False: "FAIL"}
 _COLOURS = {True: "green", None: "yellow", False: "red"}
@@ -25,7 +31,7 @@ def doctor(as_json: bool, no_color: bool) -> int:
     from nightkiln.cli.terminal import terminal
     from nightkiln.service.checkup import checkup
 
-    findings = checkup(home(), os.environ)
+    findings = checkup(home(), named_by=settings().origin("home").words)
     failed = sum(finding.ok is False for finding in findings)
     if as_json:
         records = [
@@ -33,7 +39,7 @@ def doctor(as_json: bool, no_color: bool) -> int:
         ]
         print_json({"ready": not failed, "findings": records})
         return 1 if failed else 0
-    shown = terminal(sys.stdout, no_color=no_color)
+    shown = terminal(sys.stdout, no_color=no_color or settings().no_color)
     for one in findings:
         word = shown.coloured(f"{_WORDS[one.ok]:<4}", _COLOURS[one.ok])
         print(f"{word}  {one.name:<13} {shown.plain(one.detail)}")

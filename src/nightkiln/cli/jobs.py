@@ -18,6 +18,7 @@ from nightkiln.cli.setting import (
     no_color_option,
     print_json,
     run_async,
+    settings,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ _VERBS = holding(
     show=Verb("nightkiln.cli.jobs:show", "One job: where it stands, its errors, its cost."),
     watch=Verb("nightkiln.cli.jobs:watch", "Follow a job that another process runs."),
     cancel=Verb("nightkiln.cli.jobs:cancel", "End a job early; its answers are kept."),
-    retry=Verb("nightkiln.cli.jobs:retry", "Open the rows without a result again."),
-    results=Verb("nightkiln.cli.jobs:results", "Write the table of an ended job."),
+    pause=Verb("nightkiln.cli.jobs_going:pause", "Stop asking its rows until it is resumed."),
+    resume=Verb("nightkiln.cli.jobs_going:resume", "Go on with it here and now."),
+    retry=Verb("nightkiln.cli.jobs_going:retry", "Open the rows without a result again."),
+    results=Verb("nightkiln.cli.jobs_out:results", "Write its table, or some of its rows."),
+    errors=Verb("nightkiln.cli.jobs_errors:errors", "What went wrong with its rows, and why."),
+    export=Verb("nightkiln.cli.jobs_out:export", "Write its table as files of any format."),
     delete=Verb("nightkiln.cli.jobs:delete", "Remove a job and all its files."),
+    clean=Verb("nightkiln.cli.jobs_clean:clean", "Remove old jobs that are over."),
 )
 
 
@@ -95,7 +101,7 @@ def watch(job: str, as_json: bool, no_color: bool) -> int:
     from nightkiln.cli.attached import Attached
     from nightkiln.cli.jobtable import full_report, headline, watched_exit_code
 
-    shown = _err(no_color=no_color)
+    shown = _err(no_color=no_color or settings().no_color)
     attached = Attached(shown, quiet=False)
     view = run_async(attached.watch(job, home()))
     if as_json:
@@ -116,7 +122,7 @@ def cancel(job: str, as_json: bool) -> int:
 
     async def ask() -> "JobView":
         found = await _found(job)
-        async with open_embedded(home(), environ=os.environ) as app:
+        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
             return await app.cancel(found.job.id)
 
     view = run_async(ask())
@@ -124,54 +130,6 @@ def cancel(job: str, as_json: bool) -> int:
         print_json(full_report(view, home()))
     else:
         _err().say(cancelled_line(view))
-    return 0
-
-
-@click.command()
-@click.argument("job")
-@json_option
-@home_option
-def retry(job: str, as_json: bool) -> int:
-    """Open every row without a result again, as the job's next generation.
-
-    Nothing is asked yet: run the job's command again, and only these rows are.
-    """
-    from nightkiln.app import open_embedded
-    from nightkiln.cli.jobtable import full_report
-
-    async def ask() -> "JobView":
-        async with open_embedded(home(), environ=os.environ) as app:
-            return await app.retry(job)
-
-    view = run_async(ask())
-    if as_json:
-        print_json(full_report(view, home()))
-    else:
-        left = view.job.rows - view.job.totals.ok
-        _err().say(
-            f"job {view.job.id} is open again for {left} rows (generation"
-            f" {view.job.generation}); run its command again to ask them"
-        )
-    return 0
-
-
-@click.command()
-@click.argument("job", default="last")
-@click.option("-o", "--output", default="-", show_default=True, help="As for `nightkiln run`.")
-@click.option("--output-format", type=click.Choice(["csv", "jsonl"]), metavar="csv|jsonl")
-@home_option
-def results(job: str, output: str, output_format: str | None) -> int:
-    """Write the table of an ended job."""
-    from nightkiln.app import open_reading
-    from nightkiln.cli.numbers import count
-
-    async def write() -> int:
-        async with open_reading(home()) as app:
-            return await app.export(job, output, output_format)
-
-    rows = run_async(write())
-    if output != "-":
-        _err().say(f"{count(rows)} rows are in {output}")
     return 0
 
 
@@ -198,7 +156,7 @@ def delete(job: str, yes: bool) -> int:
             return 1
 
     async def remove() -> None:
-        async with open_embedded(home(), environ=os.environ) as app:
+        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
             try:
                 await app.delete(view.job.id)
             except NotFound:

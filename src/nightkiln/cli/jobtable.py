@@ -250,4 +250,4 @@ def _next(page: JobPage) -> str:
         return f"nightkiln jobs delete {page.job}"
     if JobState(page.state).is_terminal:
         return f"nightkiln jobs results {page.job} -o answers.csv"
-    return "run the same command again to go on"
+    return f"nightkiln jobs resume {page.job}"

@@ -16,7 +16,9 @@ from nightkiln.cli.setting import home_option
 
 _VERBS = holding(
     run=Verb("nightkiln.cli.run:run", "Answer a table of prompts; repeat it to go on."),
-    jobs=Verb("nightkiln.cli.jobs:jobs", "List, show, watch, cancel, export and delete jobs."),
+    estimate=Verb("nightkiln.cli.estimate:estimate", "Say what a table will take; send nothing."),
+    jobs=Verb("nightkiln.cli.jobs:jobs", "List, show, pause, resume, retry, export jobs and more."),
+    config=Verb("nightkiln.cli.config:config", "Show the settings and where each comes from."),
     simulate=Verb("nightkiln.cli.simulate:simulate", "Run a simulated provider to plan with."),
     doctor=Verb("nightkiln.cli.doctor:doctor", "Check that this machine is ready."),
     explain=Verb("nightkiln.cli.explain:explain", "Say what an error or fault code means."),
@@ -82,7 +84,9 @@ def _invoked(arguments: list[str]) -> int:
 
 
 def _wants_traceback() -> bool:
-    return os.environ.get("NIGHTKILN_DEBUG", "") not in ("", "0")
+    from nightkiln.config import wants_debug
+
+    return wants_debug(os.environ)
 
 
 def _stdout_is_gone() -> bool:

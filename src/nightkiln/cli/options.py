@@ -1,4 +1,7 @@
-"""The options of `run` as an order: texts parsed and checked, nothing opened or looked up."""
+"""The options of `run` as an order: texts parsed and checked, nothing opened or looked up.
+
+What the settings also know is None in an option that was not given; see `flags_of`.
+"""
 
 import re
 from pathlib import Path
@@ -6,11 +9,20 @@ from typing import Final
 
 import msgspec
 
+from nightkiln.config import Settings
+from nightkiln.config import settings as known_settings
 from nightkiln.core.errors import UsageError
-from nightkiln.core.job import PromptSpec, Sampling
+from nightkiln.core.job import PromptSpec, Sampling, Task
+from nightkiln.plan.budget import Caps
 from nightkiln.service.orders import Order
 
 WAIT_S: Final = 600.0
+TASKS: Final = {
+    "chat": Task.CHAT,
+    "complete": Task.COMPLETION,
+    "embed": Task.EMBEDDING,
+    "respond": Task.RESPONSE,
+}
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 
 
@@ -21,12 +33,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None
     endpoint: str | None
     model: str | None
+    task: str = "chat"
     key: str | None
     header: tuple[str, ...]
     prompt: str | None
     column: tuple[str, ...]
     separator: str
     messages: str | None
+    template: str | None = None
     system: str | None
     max_tokens: int | None
     temperature: float | None
@@ -34,14 +48,24 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     param: tuple[str, ...]
     schema: str | None
     concurrency: int | None
-    timeout: float
-    kv_cache_gb: int
+    rpm: float | None = None
+    tpm: float | None = None
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
+    deadline: float | None = None
+    timeout: float | None
+    kv_cache_gb: int | None
     wait: float | None
     limit: int | None
     input_format: str | None
     output_format: str | None
     delimiter: str
+    sheet: str | None
+    excel_safe: bool
     id_column: str | None
+    encoding: str | None
+    on_bad_row: str | None
+    bad_rows: str | None
     new: bool
 
 
@@ -56,33 +80,48 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         return failed <= self.rows or (rows > 0 and failed * 100 <= self.percent * rows)
 
 
-def order_of(asked: Asked, *, on_terminal: bool) -> Order:
-    """The order. Raises UsageError naming the option."""
+def flags_of(asked: Asked) -> dict[str, object]:
+    """The options that are settings, by the setting's dotted name; None is not said."""
+    return {key: getattr(asked, key.rpartition(".")[2], None) for key in known_settings()}
+
+
+def order_of(asked: Asked, settings: Settings, *, on_terminal: bool) -> Order:
+    """The order under settings that the options were part of. Raises UsageError."""
     return Order(
         input=asked.input_name,
         output=asked.output,
         input_format=asked.input_format,
         output_format=asked.output_format,
         prompt=_prompt(asked),
-        model=asked.model,
+        model=settings.model,
+        task=TASKS[asked.task],
         sampling=Sampling(
-            max_tokens=asked.max_tokens,
-            temperature=asked.temperature,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
             seed=asked.seed,
             extra=dict(param_of(text) for text in asked.param),
         ),
         output_schema=None if asked.schema is None else schema_of(asked.schema),
-        endpoint=asked.endpoint,
+        endpoint=settings.endpoint,
         key=asked.key,
         headers=tuple(header_of(text) for text in asked.header),
-        timeout_s=asked.timeout,
-        concurrency=asked.concurrency,
-        kv_cache_gb=asked.kv_cache_gb,
+        timeout_s=settings.timeout,
+        concurrency=settings.concurrency,
+        rpm=asked.rpm,
+        tpm=asked.tpm,
+        caps=Caps(cost_usd=asked.max_cost, tokens=asked.max_tokens_total, until=asked.deadline),
+        kv_cache_gb=settings.engine.kv_cache_gb,
+        precision=settings.engine.precision,
         limit=asked.limit,
         delimiter=delimiter_of(asked.delimiter),
+        sheet=asked.sheet,
+        excel_safe=asked.excel_safe,
         id_column=asked.id_column,
+        encoding=asked.encoding,
+        on_bad_row=settings.on_bad_row,
+        bad_rows=asked.bad_rows,
         new=asked.new,
-        wait_s=wait_of(asked.wait, on_terminal=on_terminal),
+        wait_s=wait_of(settings.wait, on_terminal=on_terminal),
     )
 
 
@@ -92,6 +131,16 @@ def schema_of(path: str) -> bytes:
         return Path(path).expanduser().read_bytes()
     except OSError as error:
         raise UsageError(f"--schema {path} cannot be read: {error.strerror}") from error
+
+
+def template_of(path: str) -> str:
+    """The text of a Jinja file. Raises UsageError; whether it is a template is checked later."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--template {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--template {path} is not UTF-8 at byte {error.start}") from error
 
 
 def unescaped(text: str) -> str:
@@ -161,6 +210,7 @@ def _prompt(asked: Asked) -> PromptSpec:
     given = {
         "--prompt": asked.prompt is not None,
         "--column": bool(asked.column),
+        "--template": asked.template is not None,
         "--messages": asked.messages is not None,
     }
     named = [name for name, is_given in given.items() if is_given]
@@ -170,6 +220,7 @@ def _prompt(asked: Asked) -> PromptSpec:
         columns=asked.column,
         separator=unescaped(asked.separator),
         template=asked.prompt,
+        jinja=None if asked.template is None else template_of(asked.template),
         messages_column=asked.messages,
         system=asked.system,
     )

@@ -20,12 +20,12 @@ from nightkiln.cli.setting import (
     no_color_option,
     print_json,
     run_async,
+    settings,
     typed_arguments,
 )
 
 if TYPE_CHECKING:
-    from nightkiln.cli.options import Allowance
-    from nightkiln.cli.terminal import Terminal
+    from nightkiln.cli.finishing import Screen
     from nightkiln.core.events import Ended, Planned
     from nightkiln.service.orders import Order
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="OUTPUT",
-    help="A file (.csv, .jsonl), a folder with / at its end (Parquet), or - for standard"
-    " output.  [default: results stay in the home]",
+    help="A file (.csv, .tsv, .jsonl, .parquet, .xlsx; of text also .gz, .zst), a folder with / at"
+    " its end (Parquet), or - for standard output.  [default: results stay in the home]",
 )
 @MODEL.options
 @PROMPT.options
@@ -45,6 +45,14 @@ if TYPE_CHECKING:
 @TABLES.options
 @click.option("--dry-run", is_flag=True, help="Show the plan; send nothing, spend nothing.")
 @click.option("--new", is_flag=True, help="A new job, even where the same one exists.")
+@click.option(
+    "--try",
+    "try_rows",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Ask N rows first, chosen by chance; show them and what all would take; then ask you.",
+)
+@click.option("--yes", "-y", is_flag=True, help="After --try go on without a question.")
 @click.option("--allow-errors", metavar="N|P%", help="Row errors that still count as success.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @json_option
@@ -53,28 +61,37 @@ if TYPE_CHECKING:
 def run(
     *,
     dry_run: bool,
+    try_rows: int | None,
+    yes: bool,
     allow_errors: str | None,
     quiet: bool,
     as_json: bool,
     no_color: bool,
     **asked: Any,
 ) -> int:
-    """Answer every row of INPUT (a CSV, JSONL or text file, or - for standard input).
+    """Answer every row of INPUT: CSV, TSV, JSONL, text, Parquet, XLSX, a URL, or - for stdin.
 
-    Without --prompt, --column or --messages the table must have one column.
+    Without --prompt, --column, --template or --messages the table must have one
+    column.
 
     Run the same command again after a crash, Ctrl-C or a pause: the job goes
     on where it was, and rows with an answer are not asked again.
     """
-    from nightkiln.cli.options import Asked, allowance_of, order_of
+    import msgspec
+
+    from nightkiln.cli.finishing import Screen
+    from nightkiln.cli.options import Asked, allowance_of, flags_of, order_of
     from nightkiln.cli.terminal import terminal
 
     allowance = allowance_of(allow_errors)
-    shown = terminal(sys.stderr, no_color=no_color)
-    order = order_of(Asked(**asked), on_terminal=sys.stderr.isatty())
+    options = Asked(**asked)
+    chosen = settings({**flags_of(options), "no_color": no_color or None})
+    shown = terminal(sys.stderr, no_color=chosen.no_color)
+    order = order_of(options, chosen, on_terminal=sys.stderr.isatty())
     if dry_run:
         return _planned(order, as_json=as_json)
-    return _ran(order, allowance, shown, quiet=quiet, as_json=as_json)
+    order = msgspec.structs.replace(order, try_rows=try_rows)
+    return _ran(order, Screen(shown, allowance, quiet=quiet, as_json=as_json, yes=yes))
 
 
 def again_of(arguments: Sequence[str]) -> str:
@@ -96,21 +113,24 @@ def _without_value(header: str) -> str:
     return header.partition("=")[0] + "=..."
 
 
-def _ran(
-    order: "Order", allowance: "Allowance", shown: "Terminal", *, quiet: bool, as_json: bool
-) -> int:
-    from nightkiln.cli.attached import Attached
-    from nightkiln.cli.summary import exit_code_of, report_of, summary_of
+def _ran(order: "Order", screen: "Screen") -> int:
+    from nightkiln.service.manner import Changes
 
-    again = again_of(typed_arguments())
-    attached = Attached(shown, quiet=quiet or as_json)
-    ended: Ended = run_async(attached.run(order, home(), environ=os.environ))
-    code = exit_code_of(ended, allowance, signal_code=attached.signal_code)
-    if as_json:
-        print_json(report_of(ended, exit_code=code), to_stderr=order.output == "-")
-    elif not quiet:
-        shown.say(summary_of(ended, model=order.model or "the pilot", again=again))
-    return code
+    attached = screen.attached()
+    ended: Ended = run_async(attached.run(order, settings(), environ=os.environ))
+    model, to_stderr = order.model or "the pilot", order.output == "-"
+    if ended.trial is not None:
+        if not screen.goes_on(ended.trial, to_stderr=to_stderr):
+            return 0
+        changes = Changes(endpoint=order.endpoint, headers=order.headers, wait_s=order.wait_s)
+        return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr)
+    return screen.finish(
+        ended,
+        signal_code=attached.signal_code,
+        again=again_of(typed_arguments()),
+        model=model,
+        to_stderr=to_stderr,
+    )
 
 
 def _planned(order: "Order", *, as_json: bool) -> int:
@@ -118,7 +138,7 @@ def _planned(order: "Order", *, as_json: bool) -> int:
     from nightkiln.cli.summary import plan_of
 
     async def plan() -> "Planned":
-        async with open_embedded(home(), environ=os.environ) as app:
+        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
             return await app.plan(order)
 
     planned = run_async(plan())

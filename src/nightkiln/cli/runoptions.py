@@ -5,9 +5,23 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from nightkiln.cli.values import CountOrAuto, Moment
+from nightkiln.config import Values
+from nightkiln.tables.formats import FORMATS, TEXTUAL, WRITTEN
+
 F = TypeVar("F", bound=Callable[..., Any])
 
+_BUILT_IN: Final = Values()
+_PACKED: Final = [f"{kind}.{end}" for kind in FORMATS if kind in TEXTUAL for end in ("gz", "zst")]
+READ: Final = [*FORMATS, *_PACKED]  # what --format takes
+PUT: Final = [*WRITTEN, *(kind for kind in _PACKED if kind.partition(".")[0] in WRITTEN)]
+EXCEL_SAFE: Final = click.option(
+    "--excel-safe",
+    is_flag=True,
+    help="Put a ' before texts of CSV and TSV that a spreadsheet would take for formulas.",
+)
 _COUNT: Final = click.IntRange(min=1)
+_POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 _OPTIONS_OF_ALL: Final = "Options"
 
 
@@ -55,18 +69,30 @@ def _declared(command: Any) -> list[click.Parameter]:
 
 MODEL: Final = OptionGroup(
     "The model",
-    click.option("--endpoint", metavar="URL", help="Base URL of an OpenAI-compatible server."),
+    click.option(
+        "--endpoint",
+        metavar="URL|NAME",
+        help="Base URL of an OpenAI-compatible server, or its name in nightkiln.toml.",
+    ),
     click.option(
         "--model",
         metavar="NAME",
-        help="Its name at the endpoint; or, to run it here, a GGUF file, an OpenVINO folder or"
-        " hf:org/repo[:file].  [default: the pilot]",
+        help="Its name at the endpoint or in nightkiln.toml; or, to run it here, a GGUF file,"
+        " an OpenVINO folder or hf:org/repo[:file].  [default: the pilot]",
     ),
     click.option(
         "--key", metavar="REF", help="Where the API key is: env:NAME or file:PATH, never the key."
     ),
     click.option(
         "--header", multiple=True, metavar="K=V", help="Sent with every request; repeatable."
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(["chat", "complete", "embed", "respond"]),
+        default="chat",
+        show_default=True,
+        help="Which of the endpoint's routes is asked: chat/completions, completions, embeddings"
+        " or responses.",
     ),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Most tokens of an answer."),
     click.option("--temperature", type=float, metavar="X", help="[default: the model's own]"),
@@ -80,9 +106,14 @@ MODEL: Final = OptionGroup(
     ),
 )
 PROMPT: Final = OptionGroup(
-    "The prompt (one of the first three; a table of one column needs none)",
+    "The prompt (one of the first four; a table of one column needs none)",
     click.option("--prompt", metavar="TEMPLATE", help="Text with {column} in it."),
     click.option("--column", multiple=True, metavar="NAME", help="A column; repeatable."),
+    click.option(
+        "--template",
+        metavar="FILE.jinja",
+        help="A Jinja template; columns are its names, and row holds them all.",
+    ),
     click.option("--messages", metavar="COLUMN", help="A column with JSON lists of messages."),
     click.option(
         "--separator",
@@ -97,25 +128,44 @@ PACE: Final = OptionGroup(
     "The pace",
     click.option(
         "--concurrency",
-        type=_COUNT,
+        type=CountOrAuto(),
+        metavar="N|auto",
+        help="Requests in flight, at most.  [default: auto, what the backend turns out to bear]",
+    ),
+    click.option(
+        "--rpm",
+        type=_POSITIVE,
         metavar="N",
-        help="Requests in flight.  [default: 64, or what a model in this process needs]",
+        help="Requests a minute.  [default: what the provider's headers and refusals teach]",
+    ),
+    click.option("--tpm", type=_POSITIVE, metavar="N", help="Tokens a minute, in and out."),
+    click.option(
+        "--max-cost",
+        type=_POSITIVE,
+        metavar="USD",
+        help="Pause the job before it costs more, requests under way included.",
+    ),
+    click.option(
+        "--max-tokens-total", type=_COUNT, metavar="N", help="The same for its tokens, in and out."
+    ),
+    click.option(
+        "--deadline",
+        type=Moment(),
+        metavar="TIME",
+        help="Ask nothing after it and pause: a span (90m, 2d) or a moment (2026-11-20T06:00).",
     ),
     click.option(
         "--kv-cache-gb",
         type=_COUNT,
-        default=1,
-        show_default=True,
         metavar="GB",
-        help="Memory for sequences, of a model in this process.",
+        help="Memory for sequences, of a model in this process."
+        f"  [default: {_BUILT_IN.engine.kv_cache_gb}]",
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=600,
-        show_default=True,
+        type=_POSITIVE,
         metavar="SECONDS",
-        help="For one try at a row.",
+        help=f"For one try at a row.  [default: {_BUILT_IN.timeout:g}]",
     ),
     click.option(
         "--wait",
@@ -131,16 +181,18 @@ TABLES: Final = OptionGroup(
     click.option(
         "--format",
         "input_format",
-        type=click.Choice(["csv", "jsonl", "text"]),
-        metavar="csv|jsonl|text",
-        help="Of INPUT.  [default: by its name]",
+        type=click.Choice(READ),
+        metavar="|".join(FORMATS),
+        help="Of INPUT; those of text also with .gz or .zst behind.  [default: by its name]",
     ),
     click.option(
         "--output-format",
-        type=click.Choice(["csv", "jsonl"]),
-        metavar="csv|jsonl",
-        help="Of OUTPUT.  [default: by its name; of standard output as the input]",
+        type=click.Choice(PUT),
+        metavar="|".join(WRITTEN),
+        help="Of OUTPUT, likewise.  [default: by its name; of standard output as the input]",
     ),
+    click.option("--sheet", metavar="NAME", help="Of a workbook.  [default: the first]"),
+    EXCEL_SAFE,
     click.option(
         "--delimiter",
         default=",",
@@ -149,4 +201,21 @@ TABLES: Final = OptionGroup(
         help="Between the fields of CSV; a tab is \\t.",
     ),
     click.option("--id-column", metavar="NAME", help="A column whose values are unique ids."),
+    click.option(
+        "--encoding",
+        metavar="NAME",
+        help="Of a text input, as in utf-16 or cp1252.  [default: utf-8]",
+    ),
+    click.option(
+        "--on-bad-row",
+        type=click.Choice(["error", "fail", "skip"]),
+        metavar="error|fail|skip",
+        help="A row that cannot be read: gets a fault, fails the job, or is left out of OUTPUT."
+        f"  [default: {_BUILT_IN.on_bad_row}]",
+    ),
+    click.option(
+        "--bad-rows",
+        metavar="FILE",
+        help="Write all rows that cannot be read there, as JSON lines.",
+    ),
 )

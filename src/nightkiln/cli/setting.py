@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
+    from nightkiln.config import Settings
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 _HOME: Final = "nightkiln.home"
+_SETTINGS: Final = "nightkiln.settings"
 
 
 def home_option(command: F) -> F:
@@ -40,9 +43,27 @@ def no_color_option(command: F) -> F:
 
 def home() -> "Path":
     """The home that this command works in."""
-    from nightkiln.config import home_of
+    return settings().home
 
-    return home_of(click.get_current_context().meta.get(_HOME), os.environ)
+
+def settings(said: Mapping[str, object] | None = None) -> "Settings":
+    """The settings of this command: files, variables, and the flags in `said` over them.
+
+    `said` has the dotted names of settings; None in it is not said. Files are
+    read once, at the first call; a later call without flags gets the same. Raises ConfigError.
+    """
+    meta = click.get_current_context().meta
+    if said is None and _SETTINGS in meta:
+        known: Settings = meta[_SETTINGS]
+        return known
+    from pathlib import Path
+
+    from nightkiln.app.settings import load_settings
+
+    flags = {**(said or {}), "home": meta.get(_HOME)}
+    loaded = load_settings(os.environ, Path.cwd(), flags)
+    meta[_SETTINGS] = loaded
+    return loaded
 
 
 def typed_arguments() -> tuple[str, ...]:

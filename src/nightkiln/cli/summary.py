@@ -9,6 +9,7 @@ from nightkiln.core.job import JobState
 
 ROW_ERRORS = 3
 FAILED = 4
+BUDGET = 6  # a cap that was set, or a quota
 WAITED = 9
 _LABEL = 16
 _OPENINGS = {
@@ -30,6 +31,7 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     ok: int
     failed: int
+    bad: int  # of the failed: rows that could not be read, so they were not asked
     reused: int
     truncated: int
     attempts: int
@@ -51,10 +53,14 @@ def exit_code_of(ended: Ended, allowance: Allowance, *, signal_code: int | None)
     if ended.state is JobState.SUCCEEDED:
         return 0
     if ended.state is JobState.COMPLETED_WITH_ERRORS:
-        return 0 if allowance.covers(ended.totals.failed, ended.rows) else ROW_ERRORS
+        return (
+            0 if allowance.covers(ended.totals.failed - ended.skipped, ended.rows) else ROW_ERRORS
+        )
     if ended.state.is_terminal:
         return FAILED  # failed, cancelled by somebody else, expired
-    return WAITED if signal_code is None else signal_code
+    if signal_code is not None:
+        return signal_code
+    return BUDGET if ended.capped else WAITED
 
 
 def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
@@ -67,6 +73,7 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         rows=ended.rows,
         ok=totals.ok,
         failed=totals.failed,
+        bad=ended.bad,
         reused=ended.reused,
         truncated=totals.truncated,
         attempts=totals.attempts,
@@ -88,6 +95,8 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
     """The end in lines. `again` is the command that goes on with the job."""
     lines = [_headline(ended)]
     lines += [line for sample in ended.faults for line in _fault(sample)]
+    if ended.bad:
+        lines.append(_line("bad rows", _bad(ended)))
     if ended.reused:
         lines.append(_line("reused", f"{count(ended.reused)} reused, $0"))
     if ended.totals.truncated:
@@ -105,8 +114,10 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
 def _headline(ended: Ended) -> str:
     totals = ended.totals
     rows = f"{count(totals.ok)} ok"
-    if totals.failed:
-        rows += f", {count(totals.failed)} failed"
+    if failed := max(0, totals.failed - ended.skipped):
+        rows += f", {count(failed)} failed"
+    if ended.skipped:
+        rows += f", {count(ended.skipped)} skipped"
     rows += f" of {count(ended.rows)} rows"
     why = f" ({ended.reason})" if ended.reason else ""
     word = str(ended.state).replace("_", " ")
@@ -117,6 +128,12 @@ def _fault(sample: FaultSample) -> list[str]:
     said = f": {sample.message}" if sample.message else ""
     first = f"{count(sample.count)} {sample.fault}, e.g. row {sample.row}{said}"
     return [_line("failed", first), *([" " * _LABEL + f"fix: {sample.fix}"] if sample.fix else [])]
+
+
+def _bad(ended: Ended) -> str:
+    where = ", and are not in the output" if ended.skipped else ""
+    verb = "was" if ended.bad == 1 else "were"
+    return f"{count(ended.bad)} {verb} not asked{where}; --bad-rows FILE writes which and why"
 
 
 def _figures(ended: Ended, model: str) -> list[str]:
@@ -160,15 +177,26 @@ def _line(label: str, text: str) -> str:
     return f"  {label:<{_LABEL - 2}}{text}"
 
 
+def _bad_of(planned: Planned) -> list[str]:
+    """The bad rows of a plan in lines."""
+    if not planned.bad:
+        return []
+    lines = [_line("bad rows", f"{count(planned.bad)} will not be asked")]
+    lines += [" " * _LABEL + told for told in planned.bad_rows]
+    more = planned.bad - len(planned.bad_rows)
+    return [*lines, " " * _LABEL + f"and {count(more)} more"] if more else lines
+
+
 def plan_of(planned: Planned) -> str:
     """What a run would do, in lines."""
     over = planned.opening in (Opening.FINISHED, Opening.WITH_ERRORS)
-    to_ask = 0 if over else max(0, planned.rows - planned.reused)
+    to_ask = 0 if over else max(0, planned.rows - planned.bad - planned.reused)
     job = _OPENINGS[planned.opening] + (f": {planned.job}" if planned.job else "")
     lines = [
         f"would ask {count(to_ask)} of {count(planned.rows)} rows; nothing was sent",
         _line("input", f"{planned.input_name} ({planned.format})"),
         _line("columns", ", ".join(planned.columns)),
+        *_bad_of(planned),
         _line("model", planned.model),
         _line("backend", f"{planned.backend}, {planned.concurrency} requests at once"),
         _line("job", job),
@@ -176,5 +204,5 @@ def plan_of(planned: Planned) -> str:
         _line("first prompt", planned.prompt_sample.replace("\n", "\n" + " " * _LABEL)),
     ]
     if planned.reused:
-        lines.insert(6, _line("reused", f"{count(planned.reused)} reused, $0"))
+        lines.insert(-2, _line("reused", f"{count(planned.reused)} reused, $0"))
     return "\n".join(lines)

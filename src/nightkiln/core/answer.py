@@ -3,7 +3,8 @@
 import msgspec
 
 from nightkiln.core.fault import Fault
-from nightkiln.core.usage import Usage
+from nightkiln.core.limits import Limits
+from nightkiln.core.usage import Saved, Usage
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -15,6 +16,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""  # the model the backend says it used
     request_id: str = ""
     body: bytes | None = None  # the raw reply, kept for wire jobs
+    limits: Limits | None = None  # what it said of rate limits, now and then
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -39,6 +41,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_reason: str = ""
     model: str = ""
     reused: bool = False
+    saved: Saved | None = None  # of a reused answer: what it would have taken to ask
     body: bytes | None = None
     attempts: tuple[Attempt, ...] = ()
 

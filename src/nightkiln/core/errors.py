@@ -2,13 +2,18 @@
 
     NightkilnError
     ├── UsageError            2  a flag, a column or a file is wrong
-    │   └── InputError        2  the input cannot be taken; names the line
+    │   ├── InputError        2  the input cannot be taken; names the line
+    │   └── ConfigError       2  nightkiln.toml or a variable NIGHTKILN_* is wrong
     ├── JobFailed             4  the job's input did not pass validation
+    ├── JobCancelled          4  the job was cancelled, so its answers are not complete
+    ├── JobExpired            4  its deadline came before every row had an answer
+    ├── JobStopped            9  the job is not over and nobody works on it
     ├── AuthError             5  a credential is missing or refused
     ├── QuotaError            6  no money or quota left at the backend
     ├── NotFound              7  no such job
     ├── UnreachableError      8  a backend or server does not answer, or lacks the model
     ├── WaitTimeout           9  waited long enough; the job is kept
+    │   └── JobTimeout        9  a wait of the SDK; the job goes on
     ├── HomeBusy              1  another process owns the home or the job
     ├── DiskError             1  the disk is full or failing
     ├── DamagedError          1  a file of the home is missing or broken
@@ -54,9 +59,24 @@ class InputError(UsageError):
 
     code = "E_INPUT"
 
-    def __init__(self, message: str, *, line: int | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, line: int | None = None, hint: str = "", reason: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.line = line
+        self.reason = reason  # OpenAI's word for it, of a file of batch lines
+
+
+class ConfigError(UsageError):
+    """A setting in nightkiln.toml, or a variable NIGHTKILN_*, cannot be taken.
+
+    The message names the file and the key, or the variable. Nothing was started.
+    `nightkiln config path` says which files are read, `nightkiln config show`
+    where each value comes from. A secret never belongs in a file of settings:
+    write the reference env:NAME or file:PATH.
+    """
+
+    code = "E_CONFIG"
 
 
 class JobFailed(NightkilnError):
@@ -68,6 +88,41 @@ class JobFailed(NightkilnError):
 
     code = "E_JOB_FAILED"
     exit_code = 4
+
+
+class JobCancelled(NightkilnError):
+    """The job was cancelled before every row had an answer.
+
+    The answers it had are kept: `nightkiln jobs results JOB -o FILE`, or
+    `nightkiln.get_job_results(job_id)`. Submitting the same rows again goes on
+    with those that have none.
+    """
+
+    code = "E_CANCELLED"
+    exit_code = 4
+
+
+class JobExpired(NightkilnError):
+    """The job's deadline came before every row had an answer.
+
+    The answers it had are kept: `nightkiln jobs results JOB -o FILE`, or
+    `nightkiln.get_job_results(job_id)`. Submitting the same rows again goes on
+    with those that have none.
+    """
+
+    code = "E_EXPIRED"
+    exit_code = 4
+
+
+class JobStopped(NightkilnError):
+    """The job is not over and nobody works on it, so waiting for it would never end.
+
+    It was paused, or the process that ran it is gone. Every answer is kept: run
+    the same command or submit the same rows again, and it goes on.
+    """
+
+    code = "E_STOPPED"
+    exit_code = 9
 
 
 class AuthError(NightkilnError):
@@ -128,6 +183,16 @@ class WaitTimeout(NightkilnError):
     exit_code = 9
 
 
+class JobTimeout(WaitTimeout, TimeoutError):
+    """The results were not there in time; the job goes on as if nobody had waited.
+
+    The message names the job. Wait again with its id, for longer, or look at
+    how it stands with `nightkiln.get_job_status(job_id)`.
+    """
+
+    code = "E_TIMEOUT"
+
+
 class HomeBusy(NightkilnError):
     """Another process owns the home or this job.
 
@@ -171,13 +236,14 @@ class Fenced(NightkilnError):
 class IllegalMove(NightkilnError):
     """A job was asked to go where its state does not allow.
 
-    The message names the job, where it is and where it was to go.
+    The message names the job, where it is and where it was to go. Nothing was
+    changed: a job that is over keeps its answers, whoever wanted it otherwise.
     """
 
     code = "E_STATE"
 
-    def __init__(self, job: str, frm: str, to: str) -> None:
-        super().__init__(f"job {job} is {frm} and may not go to {to}")
+    def __init__(self, job: str, frm: str, to: str, *, hint: str = "") -> None:
+        super().__init__(f"job {job} is {frm} and may not go to {to}", hint=hint)
 
 
 class MissingExtra(NightkilnError):

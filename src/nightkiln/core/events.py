@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from nightkiln.core.forecast import Trial
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState, Live
 from nightkiln.core.usage import Totals
@@ -71,6 +72,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None  # None: no price is known
     faults: tuple[FaultSample, ...]
     output: str | None  # where the table was written
+    bad: int = 0  # rows that could not be read, so they were not asked
+    skipped: int = 0  # of those, the ones that outputs leave out
+    capped: bool = False  # a cap on what the job may use stopped it
+    trial: Trial | None = None  # some rows were tried, and the rest waits for a word
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +98,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     input_name: str
     format: str
     rows: int
+    bad: int = 0  # of the rows: they will not be asked
+    bad_rows: tuple[str, ...] = ()  # the first of them, in words
     columns: tuple[str, ...]
     model: str
     backend: str

@@ -68,7 +68,8 @@ FAULTS: Final[dict[FaultClass, FaultText]] = {
         fix="check --model and --endpoint; GET <endpoint>/models lists what is served",
     ),
     _F.PERMANENT: FaultText(
-        meaning="The backend refuses this request itself, for example because it is too long.",
+        meaning="The backend refuses this request itself, for example because it is too long; or"
+        " the row could not be read and was never asked (bad_row).",
         row="It is never asked again, because the same request would be refused again.",
         fix="read fault_message; shorten or mend the row, or lower --max-tokens",
     ),

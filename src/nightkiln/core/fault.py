@@ -53,3 +53,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     retry_after_s: float | None = None  # what the backend asked us to wait
     sent: bool = True  # False: no byte of the request left us, so nothing can be billed
     unreachable: bool = False  # no connection: says nothing about the row
+    body: bytes | None = None  # the reply it came in; recorded for wire jobs only, never shown
+
+    def without_body(self) -> "Fault":
+        """The same without the reply it came in."""
+        return self if self.body is None else msgspec.structs.replace(self, body=None)

@@ -67,26 +67,49 @@ class Wanted(enum.StrEnum):
     CANCEL = "cancel"
 
 
+class Task(enum.StrEnum):
+    """What kind of answer a job asks for: one kind of endpoint for all of its rows."""
+
+    CHAT = "chat"  # messages in, a message out
+    COMPLETION = "completion"  # a text goes on
+    EMBEDDING = "embedding"  # a text becomes a vector
+    RESPONSE = "response"  # OpenAI's Responses
+
+
+class BatchHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What all lines of a batch file have in common; its first good line says it."""
+
+    url: str = ""  # where its requests go, as OpenAI writes it; empty: no line is good
+    model: str | None = None  # None: lines may name any, for it is replaced
+
+
 class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the rows come from and how to read them."""
 
-    kind: str  # a name in tables.FORMATS: csv, jsonl, text
-    path: str  # an absolute path; for stdin the spooled copy in the home
+    kind: str  # a name in tables.FORMATS: csv, jsonl, parquet and so on
+    path: str  # absolute; of stdin and URLs the spooled copy; a folder or pattern of Parquet files
     name: str  # what the user called it, for screens
     size_bytes: int
     sha256: str  # of the raw bytes; a source that changed is refused
     spooled: bool = False  # True: the file is ours and goes with the job
+    framed: bool = False  # True: it came from Python, and goes back there under other names
     delimiter: str = ","
     id_column: str | None = None  # a column whose values are the rows' custom ids
     limit: int | None = None  # take only the first rows
+    batch: BatchHead | None = None  # of a file of OpenAI's batch lines
+    sheet: str | None = None  # of a workbook; None: the first
+    encoding: str | None = None  # of the text; None: UTF-8, anything else is refused
+    compression: str | None = None  # gzip or zstd; None: the file is as it reads
+    on_bad_row: str = "error"  # what becomes of a row that cannot be read: error, fail or skip
 
 
 class PromptSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a row becomes a prompt: one of columns, template or a messages column."""
+    """How a row becomes a prompt: one of columns, template, jinja or a messages column."""
 
     columns: tuple[str, ...] = ()
     separator: str = "\n"
     template: str | None = None
+    jinja: str | None = None  # the text of a Jinja template
     messages_column: str | None = None
     system: str | None = None
 
@@ -100,15 +123,26 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, msgspec.Raw] = {}
 
 
+class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What people call a job and how urgent it is. No part of the job's identity."""
+
+    name: str = ""
+    description: str = ""
+    priority: int = 0  # 0: somebody waits for it; 1: it has time
+    output_column: str = ""  # what the SDK calls the answers; empty: its usual name
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What was submitted. Never changes; the identity of a job derives from it."""
 
     source: SourceSpec
     prompt: PromptSpec
     model: str
+    task: Task = Task.CHAT
     sampling: Sampling = Sampling()
     output_schema: str | None = None  # the JSON text of a schema that every answer has to fit
     keep_bodies: bool = False  # record raw replies (wire jobs always do)
+    label: Label = Label()
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -134,6 +168,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Wanted = Wanted.RUN
     reason: str = ""  # why it is paused, failed or waiting
     generation: int = 1
+    retry_classes: tuple[str, ...] = ()  # faults this generation asks again; empty: every class
     created_at: float  # epoch seconds
     started_at: float | None = None
     ended_at: float | None = None

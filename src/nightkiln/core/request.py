@@ -4,8 +4,20 @@ from typing import TypeAlias
 
 import msgspec
 
-Prompt: TypeAlias = str | msgspec.Raw
-"""A rendered row: the text of one user message, or a JSON list of messages as it came."""
+from nightkiln.core.job import Task
+
+
+class WireBody(msgspec.Struct, frozen=True):
+    """A whole request body in OpenAI's words, as somebody wrote it; it is never encoded again."""
+
+    json: bytes
+
+    def __bytes__(self) -> bytes:
+        return self.json
+
+
+Prompt: TypeAlias = str | msgspec.Raw | WireBody
+"""A rendered row: the text of one user message, a JSON list of messages, or a whole body."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -17,3 +29,4 @@ class Request(msgspec.Struct, frozen=True):
 
     row: int
     body: bytes
+    task: Task = Task.CHAT

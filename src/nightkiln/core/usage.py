@@ -16,6 +16,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     output_tokens: int = 0
 
 
+class Saved(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What one row did not need, because an identical request was answered already."""
+
+    tokens: int  # in and out
+    cost_usd: float | None  # None: the price is unknown
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Sums over rows: a chunk's, a job's, a project's. They add and subtract."""
 
@@ -30,6 +37,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     output_tokens: int = 0
     cost_nanos: int = 0  # of the attempts whose price is known
     unpriced: int = 0  # answers whose price is unknown
+    saved_tokens: int = 0  # that the reused rows would have needed
+    saved_nanos: int = 0  # and what those would have cost, where it is known
     faults: dict[str, int] = {}  # rows by fault class
 
     @property

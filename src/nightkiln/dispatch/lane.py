@@ -5,20 +5,18 @@ an answer, a wait, or a fault, at a few microseconds of our own time per row. A
 task per row costs more than that in memory and scheduling; a timer per retry
 or per wait costs another.
 
-The way chosen: `slots` tasks, each taking the next row whenever it is free.
+The way chosen: one task per slot, each taking the next row whenever it is free.
 Rows that must wait lie in one heap with one timer. What may go out at all is
-asked of the breaker (is the backend there?) and the retry quota (does asking
-again help?); both are pure and live in `plan`. A row ends here only by an
-answer or by a fault of its own; a backend that is gone makes rows wait.
+asked of the breaker (is the backend there?), the gate (how many, how fast?) and
+the retry quota (does asking again help?); all are pure and live in `plan`. A
+row ends here only by an answer or by a fault of its own; a backend that is gone
+makes rows wait.
 
 Nothing here opens chunks, writes parts or knows of jobs.
 """
 
 import asyncio
-import heapq
-import itertools
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -27,24 +25,36 @@ import msgspec
 from nightkiln.backends.base import PromptBackend
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Attempt, Reply
+from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
-from nightkiln.core.usage import Usage
-from nightkiln.dispatch.openchunk import INTERRUPTED, OpenChunk, Try
+from nightkiln.core.usage import Totals, Usage
+from nightkiln.dispatch.joins import Following
+from nightkiln.dispatch.openchunk import INTERRUPTED, OpenChunk, Try, unsayable
+from nightkiln.dispatch.rows import Rows
+from nightkiln.dispatch.wakeups import Wakeups
 from nightkiln.plan.breaker import Breaker
-from nightkiln.plan.ceiling import Ceiling
+from nightkiln.plan.budget import Budget, Caps
+from nightkiln.plan.gate import Gate
+from nightkiln.plan.limiter import AdaptiveLimit
+from nightkiln.plan.pacing import Pacer
 from nightkiln.plan.quota import RetryQuota
 from nightkiln.plan.retry import GiveUp, RetryPolicy
-from nightkiln.vault.recovery import POISON_DEATHS
 
+BEAT_S: Final = 0.1
+LAG_S: Final = 0.05  # later than this, and our own loop is what is slow
 _NO_USAGE: Final = Usage()
 
 
 class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane is told once."""
 
-    slots: int = 64
+    slots: int = 64  # at most
+    start: int | None = None  # slots to begin with and to adapt from; None: all, and no fewer
+    rpm: float | None = None  # requests a minute that the user allows
+    tpm: float | None = None  # tokens a minute
     timeout_s: float = 600.0  # of one attempt
     policy: RetryPolicy = RetryPolicy()
+    recalls: bool = True  # an answer also serves identical requests that come a little later
 
 
 class Dice(msgspec.Struct, frozen=True):
@@ -64,26 +74,27 @@ class Lane:
         settings: LaneSettings,
         price: Callable[[Usage], float | None],
         dice: Dice,
+        budget: Budget | None = None,
     ) -> None:
         self.backend = backend
         self.breaker = Breaker()
         self.quota = RetryQuota()
-        self.ceiling = Ceiling(settings.slots)
+        most = settings.slots
+        limiter = AdaptiveLimit(start=settings.start or most, most=most)
+        self.gate = Gate(limiter, Pacer(rpm=settings.rpm, tpm=settings.tpm))
         self.answered_any = False  # the backend has answered in this lane's life
         self.in_flight = 0
         self.on_low: Callable[[], None] = lambda: None  # only a round of rows is left
         self._settings = settings
+        self.budget = budget or Budget(Caps(), Totals())
         self._price = price
         self._dice = dice
-        self._ready: deque[Try] = deque()
-        self._alone: deque[Try] = deque()  # suspects of poison: one at a time, nothing beside
-        self._waiting: list[tuple[float, int, Try]] = []  # a heap by loop time
-        self._order = itertools.count()
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0  # loop time; not every loop's handles say when they fire
+        self._rows = Rows(self.quota)
+        self.joins = Following(recalls=settings.recalls, go=self._rows.next)
+        self._wakeups = Wakeups(asyncio.get_running_loop())
+        self._heart: asyncio.TimerHandle | None = None
+        self._beat_at = 0.0  # loop time
         self.refused_at = -math.inf  # loop time; the last fault that made a row wait
-        self._held: Fault | None = None  # whose retries the quota holds back
         self._blocked_until = 0.0  # loop time; a throttle asked us to wait
         self._stopping = False
         self._lonely = False  # a suspect is in flight
@@ -94,31 +105,19 @@ class Lane:
 
     def start(self) -> None:
         """Open the slots."""
-        name = self.backend.name
-        self._tasks = [
-            self._loop.create_task(self._slot(), name=f"slot {n} of {name}")
-            for n in range(self._settings.slots)
-        ]
+        self._man_slots()
 
     def add(self, chunk: OpenChunk) -> None:
         """Queue a chunk's open rows behind those already queued."""
-        for try_ in chunk.tries():
-            deaths = chunk.deaths(try_.row)
-            if deaths > POISON_DEATHS:
-                chunk.poison(try_.row)
-            elif deaths == POISON_DEATHS:
-                try_.suspect = True
-                self._alone.append(try_)
-            else:
-                self._ready.append(try_)
-        self._wake()
+        self._rows.add(chunk)
+        self._wakeups.all()
 
     async def stop(self, *, drain_s: float) -> None:
         """Take no more rows, wait for those in flight, then cut the rest off."""
         self._stopping = True
-        self._wake()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._wakeups.stop()
+        if self._heart is not None:
+            self._heart.cancel()
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=max(0.0, drain_s))
             for task in left:
@@ -136,22 +135,33 @@ class Lane:
         """Why nothing goes out, or an empty string."""
         if self.breaker.is_open:
             return self.breaker.reason
-        wait = self._blocked_until - self._loop.time()
+        now = self._loop.time()
+        wait = max(self._blocked_until, self.gate.pacer.ready_at(now)) - now
         if wait > 0.5 and not self.in_flight:
             return f"throttled by {self.backend.name} for {wait:.0f} s"
-        if self._held is not None and not self.in_flight:
-            return f"retries are held back, too many requests fail ({self._held.code})"
+        if self._rows.held is not None and not self.in_flight:
+            return f"retries are held back, too many requests fail ({self._rows.held.code})"
         return ""
 
     @property
+    def capped(self) -> str:
+        """Which cap of the budget nothing more can go under; empty while something is under way."""
+        return "" if self.in_flight else self.budget.reason(self._dice.clock())
+
+    @property
+    def slots(self) -> int:
+        """How many may be in flight now."""
+        return self.gate.limiter.limit
+
+    @property
     def waiting(self) -> int:
-        """Rows that were asked and wait for their next try."""
-        return len(self._waiting)
+        """Rows that were asked and wait for their next try, and rows that follow others."""
+        return self._rows.waiting + len(self.joins)
 
     @property
     def queued(self) -> int:
         """Rows not in flight."""
-        return len(self._ready) + len(self._alone) + len(self._waiting)
+        return len(self._rows) + len(self.joins)
 
     # -- taking the next row
 
@@ -159,88 +169,85 @@ class Lane:
         while not self._stopping:
             try_ = self._take()
             if try_ is None:
-                waiter = self._loop.create_future()
-                self._idle.append(waiter)
-                await waiter
+                await self._wakeups.sleep()
                 continue
-            self.in_flight += 1
-            if len(self._ready) == self._settings.slots:
+            if len(self._rows.ready) == self.slots:
                 self.on_low()
+            if try_.key is not None and not self.breaker.is_open and self.joins.holds(try_):
+                continue  # a probe always leaves: it says whether the backend is back
+            self.in_flight += 1
+            try_.stamp = self.gate.sent(self._loop.time(), self.in_flight)
+            self.budget.sent()
+            if self._heart is None and self.gate.limiter.adapts:
+                self._beat()
+            if self._wakeups.any_idle and self.in_flight < self.slots:
+                self._wakeups.one()  # who wakes wakes the next, for as long as there is room
             try:
                 await self._attempt(try_)
             finally:
                 self.in_flight -= 1
-                if self._lonely or (self._alone and not self.in_flight):
+                if try_.leads:
+                    self.joins.ended(try_)
+                if self._lonely or (self._rows.alone and not self.in_flight):
                     self._lonely = False
-                    self._wake()
+                    self._wakeups.all()
 
     def _take(self) -> Try | None:
         """The row that may go out now; None when there is none, with a timer set."""
-        if self._lonely or not (self._ready or self._alone or self._waiting):
+        rows = self._rows
+        if self._lonely or not (rows.ready or rows.alone or rows.waiting):
             return None
         now = self._loop.time()
-        if self._waiting:
-            self._ripen(now)
-        if not (self._ready or self._may_go_alone()) or not self._may_send(now):
+        if rows.waiting:
+            rows.ripen(now)
+            if (when := rows.next_at) is not None:
+                self._wakeups.at(when)
+        if not (rows.ready or self._may_go_alone()) or not self._may_send(now):
             return None
-        if self._ready:
-            return self._ready.popleft()
+        if rows.ready:
+            return rows.ready.popleft()
         self._lonely = True
-        return self._alone.popleft()
+        return rows.alone.popleft()
 
     def _may_send(self, now: float) -> bool:
         """What throttles and the breaker say; when they say no, something will wake the slots."""
-        if self.ceiling.is_low and self.in_flight >= self.ceiling.limit:
-            return False  # whoever comes back goes on, and `_replied` wakes more
-        if now < self._blocked_until:
-            self._wake_at(self._blocked_until)
+        when = self.gate.ready_at(now, self.in_flight)
+        if when == math.inf:
+            return False  # whoever comes back goes on
+        when = max(when, self._blocked_until)
+        if when > now:
+            self._wakeups.at(when)
             return False
+        if not self.budget.may_send(self._dice.clock()):
+            return False  # a reply may make room; else the owner sees it in `capped`
         if self.breaker.is_open and not self.breaker.allow(now):
-            self._wake_at(self.breaker.next_at() or now + 1.0)
+            self._wakeups.at(self.breaker.next_at() or now + 1.0)
             return False
         return True
 
     def _may_go_alone(self) -> bool:
-        return bool(self._alone) and not self.in_flight and not self._waiting
+        return bool(self._rows.alone) and not self.in_flight and not self._rows.waiting
 
-    def _ripen(self, now: float) -> None:
-        """Move waiting rows whose time has come to the front of the queue."""
-        while self._waiting and self._waiting[0][0] <= now:
-            _, _, try_ = heapq.heappop(self._waiting)
-            fault = try_.retrying
-            if fault is None or self.quota.try_take(fault, now):
-                self._held = None
-                (self._alone if try_.suspect else self._ready).appendleft(try_)
-            else:
-                later = max(self.quota.next_at(fault, now), now + 0.05)
-                self._held = fault
-                heapq.heappush(self._waiting, (later, next(self._order), try_))
-        if self._waiting:
-            self._wake_at(self._waiting[0][0])
+    def _man_slots(self) -> None:
+        """Open the slots that the limit allows; one that was opened stays, idle or not."""
+        name = self.backend.name
+        while len(self._tasks) < self.slots:
+            slot = self._loop.create_task(self._slot(), name=f"slot {len(self._tasks)} of {name}")
+            self._tasks.append(slot)
 
-    def _wake(self) -> None:
-        idle, self._idle = self._idle, deque()
-        for waiter in idle:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _wake_one(self) -> None:
-        while self._idle:
-            waiter = self._idle.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def _wake_at(self, when: float) -> None:
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        self._timer, self._timer_at = self._loop.call_at(when, self._on_timer), when
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._wake()
+    def _beat(self) -> None:
+        """Ten times a second, while any is in flight: what only time tells, and do we keep up?"""
+        now = self._loop.time()
+        if self._heart is not None and now - self._beat_at > LAG_S:
+            self.gate.limiter.lagged()
+        self._heart = None
+        if not self.in_flight:
+            return
+        self.gate.limiter.tick(now)
+        self._man_slots()
+        self._wakeups.one()
+        self._beat_at = now + BEAT_S
+        self._heart = self._loop.call_at(self._beat_at, self._beat)
 
     # -- one attempt
 
@@ -254,6 +261,7 @@ class Lane:
             outcome = await self._answer(try_, started + self._settings.timeout_s)
         except asyncio.CancelledError:
             chunk.faulted(row, self._end(try_, sent_at, started, _cut_off(sent=True)))
+            self.budget.lost()
             raise
         if isinstance(outcome, Reply):
             self._replied(try_, outcome, sent_at, started)
@@ -277,6 +285,8 @@ class Lane:
         try:
             request = try_.chunk.request(try_.row, larger=try_.larger)
             return await self.backend.answer(request, deadline=deadline)
+        except UsageError as error:  # a body that this backend has no words for
+            return unsayable(error)
         except Exception as error:
             return Fault(
                 kind=FaultClass.PROTOCOL,
@@ -298,15 +308,20 @@ class Lane:
         )
         self.answered_any = True
         if self.breaker.is_open:
-            self._wake()
+            self._wakeups.all()
         now = self._loop.time()
         self.breaker.on_ok(now)
-        if self.ceiling.is_low:
-            self.ceiling.on_ok()
-            self._wake_one()
+        self.gate.answered(now, try_.stamp, latency_s=now - started, usage=reply.usage)
+        self.budget.ended(reply.usage, attempt.cost_usd)
+        if reply.limits is not None:
+            self.gate.told(now, reply.limits)
+        if len(self._tasks) < self.slots:
+            self._man_slots()
         self.quota.on_ok(now, try_.retrying)
         if misfit is None:
             try_.chunk.answered(try_.row, attempt, reply)
+            if try_.key is not None:
+                self.joins.answered(try_, attempt, reply)
         elif try_.larger:
             try_.chunk.failed(try_.row, attempt, misfit)
         else:
@@ -327,8 +342,16 @@ class Lane:
     def _fault(self, try_: Try, fault: Fault, attempt: Attempt) -> None:
         now, was_open = self._loop.time(), self.breaker.is_open
         self.breaker.on_fault(fault, now, self._dice.roll())
+        self.gate.faulted(
+            now,
+            try_.stamp,
+            fault,
+            in_flight=self.in_flight - 1,
+            latency_s=attempt.latency_ms / 1000,
+        )
         if was_open and not self.breaker.is_open:
-            self._wake()  # the probe's fault was a sign of life
+            self._wakeups.all()  # the probe's fault was a sign of life
+        self._settle(fault)
         policy, ours = self._settings.policy, not self.breaker.counts_against_row
         try_.overloads += fault.kind is FaultClass.OVERLOAD
         try_.throttles += fault.kind is FaultClass.THROTTLE
@@ -348,13 +371,19 @@ class Lane:
         try_.retrying = fault
         self.refused_at = now
         if fault.kind is FaultClass.THROTTLE:
-            self.ceiling.on_throttle(now, in_flight=self.in_flight)
             self._blocked_until = max(self._blocked_until, now + (fault.retry_after_s or 0.0))
         self._later(try_, now + delay)
 
+    def _settle(self, fault: Fault) -> None:
+        """What may have been billed without an answer stays reserved."""
+        if fault.kind is FaultClass.AMBIGUOUS:
+            self.budget.lost()
+        else:
+            self.budget.ended(_NO_USAGE, None)
+
     def _later(self, try_: Try, when: float) -> None:
-        heapq.heappush(self._waiting, (when, next(self._order), try_))
-        self._wake_at(when)
+        self._rows.later(try_, when)
+        self._wakeups.at(when)
 
 
 def _cut_off(*, sent: bool) -> Fault:

@@ -13,8 +13,11 @@ import msgspec
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Answer, Attempt, Reply
 from nightkiln.core.chunk import Lease
-from nightkiln.core.fault import COUNTED, Fault, FaultClass
+from nightkiln.core.errors import UsageError
+from nightkiln.core.fault import COUNTED, MESSAGE_LIMIT, Fault, FaultClass
+from nightkiln.core.job import Task
 from nightkiln.core.request import Prompt, Request
+from nightkiln.core.reuse import Kept
 from nightkiln.vault.frames import Answered, Faulted
 from nightkiln.vault.journal import Journal
 from nightkiln.vault.recovery import UNENDED, Recovered, whole
@@ -30,11 +33,14 @@ class Try:
     __slots__ = (
         "chunk",
         "counted",
+        "key",
         "larger",
+        "leads",
         "number",
         "overloads",
         "retrying",
         "row",
+        "stamp",
         "suspect",
         "throttles",
     )
@@ -44,7 +50,10 @@ class Try:
         self.row = row
         self.number = number  # of the attempts begun so far
         self.counted = counted  # of the attempts that use up the row's right to more
+        self.stamp = 0  # of the gate, for the attempt in flight
         self.larger = False  # asked again at a larger budget, once
+        self.key: bytes | None = None  # of its request, where an identical one may answer it
+        self.leads = False  # identical requests wait for this one
         self.overloads = 0
         self.throttles = 0
         self.retrying: Fault | None = None  # the fault it is being retried for
@@ -58,6 +67,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     larger: Encoder | None = None  # with a larger token budget, for an answer that did not fit
     misfit: Callable[[Reply], Fault | None] | None = None  # why a reply is not what was asked
     keep_bodies: bool = False
+    task: Task = Task.CHAT
 
 
 class OpenChunk:
@@ -71,22 +81,27 @@ class OpenChunk:
         prompts: Mapping[int, Prompt],
         form: "Form",
         recovered: Recovered,
+        bad: Mapping[int, Fault] | None = None,
+        keys: Mapping[int, bytes] | None = None,
     ) -> None:
         self.lease = lease
         self.journal = journal
         self._prompts = prompts  # of the rows this lease has to answer
+        self._bad = bad or {}  # rows whose answer is known without asking; never journalled
         self._form = form
+        self._keys = keys or {}  # of the requests that identical ones may answer
         self._recovered = recovered
         self._tried_before = recovered.rows_tried()  # usually none
         self._answers: dict[int, Answered] = {}
         self._faulted: dict[int, list[Attempt]] = {}
         self.unanswered = sum(row not in recovered.answers for row in prompts)
+        self.only: frozenset[int] | None = None  # the rows to ask; None: all of them
         self.on_answered: Callable[[OpenChunk], None] = lambda _: None
 
     def tries(self) -> Iterable[Try]:
         """The rows without an answer, in order, with what they have behind them."""
         for row in self._prompts:
-            if row not in self._recovered.answers:
+            if self._wants(row) and (self.only is None or row in self.only):
                 earlier = self._recovered.attempts(row) if row in self._tried_before else []
                 try_ = Try(
                     self,
@@ -95,7 +110,17 @@ class OpenChunk:
                     counted=sum(map(_counts, earlier)),
                 )
                 try_.larger = any(map(_misfitted, earlier))
+                if not try_.larger:
+                    try_.key = self._keys.get(row)
                 yield try_
+
+    def _wants(self, row: int) -> bool:
+        """True for a row of this lease that has no answer yet."""
+        return row not in self._recovered.answers and row not in self._answers
+
+    def lacks(self, rows: Iterable[int]) -> bool:
+        """True while one of these rows is to be answered here and has no answer yet."""
+        return any(row in self._prompts and self._wants(row) for row in rows)
 
     def deaths(self, row: int) -> int:
         """How many workers died with this row in flight."""
@@ -104,7 +129,7 @@ class OpenChunk:
     def request(self, row: int, *, larger: bool = False) -> Request:
         """The row's request, at the larger budget if `larger`. Raises what the encoder raises."""
         encode = (self._form.larger if larger else None) or self._form.encode
-        return Request(row, encode(self._prompts[row]))
+        return Request(row, encode(self._prompts[row]), self._form.task)
 
     def misfit(self, reply: Reply) -> Fault | None:
         """Why a reply is not what the job asks for, or None."""
@@ -127,12 +152,51 @@ class OpenChunk:
             )
         )
 
+    def kept(self, attempt: Attempt, reply: Reply) -> Kept:
+        """A row's result, for the rows whose requests are identical."""
+        return Kept(
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            model=reply.model,
+            usage=attempt.usage,
+            cost_usd=attempt.cost_usd,
+            body=reply.body if self._form.keep_bodies else None,
+        )
+
+    def reused(self, row: int, kept: Kept) -> None:
+        """Record the result of an identical request as this row's; it costs nothing."""
+        self._record(
+            Answered(
+                row=row,
+                text=kept.text,
+                finish_reason=kept.finish_reason,
+                model=kept.model,
+                reused=True,
+                body=kept.body if self._form.keep_bodies else None,
+                saved=kept.saved,
+            )
+        )
+
+    def key_of(self, answer: Answered) -> bytes | None:
+        """The request that an answer may be kept for: it was paid, and not at a larger budget."""
+        if answer.fault is not None or answer.attempt is None:
+            return None
+        row = answer.row
+        if (row in self._faulted or row in self._tried_before) and any(
+            map(_misfitted, self.attempts(row))
+        ):
+            return None
+        return self._keys.get(row)
+
     def failed(self, row: int, attempt: Attempt | None, fault: Fault) -> None:
         """Record a row's final fault."""
-        self._record(Answered(row=row, attempt=attempt, fault=fault))
+        body = fault.body if self._form.keep_bodies else None
+        attempt = None if attempt is None else _without_body(attempt)
+        self._record(Answered(row=row, attempt=attempt, fault=fault.without_body(), body=body))
 
     def faulted(self, row: int, attempt: Attempt) -> None:
         """Record an attempt that ended without an answer for its row."""
+        attempt = _without_body(attempt)
         self._faulted.setdefault(row, []).append(attempt)
         self.journal.append(Faulted(row, attempt), attempt)
 
@@ -163,7 +227,9 @@ class OpenChunk:
             elif row in self._answers:
                 frame = self._answers[row]
                 found.append(whole(frame, self.attempts(row)))
-        return [answer for answer in found if answer is not None]
+        found += [Answer(row=row, fault=fault) for row, fault in self._bad.items()]
+        answers = [answer for answer in found if answer is not None]
+        return sorted(answers, key=lambda answer: answer.row) if self._bad else answers
 
     def attempts(self, row: int) -> list[Attempt]:
         """Everything that was tried for a row in this generation, in order."""
@@ -179,9 +245,11 @@ class OpenChunk:
         for row in self._prompts:
             yield from self.attempts(row)
 
-    def recovered_answers(self) -> Iterable[Answered]:
-        """The answers that were in the journals before this lease."""
-        return self._recovered.answers.values()
+    def known_answers(self) -> Iterable[Answered]:
+        """The answers before this lease: those in the journals, and those of bad rows."""
+        yield from self._recovered.answers.values()
+        for row, fault in self._bad.items():
+            yield Answered(row=row, fault=fault)
 
 
 def _counts(attempt: Attempt) -> bool:
@@ -193,6 +261,23 @@ def _counts(attempt: Attempt) -> bool:
         and not fault.unreachable
         and fault.code not in _OURS
     )
+
+
+def unsayable(error: UsageError) -> Fault:
+    """The fault of a row whose request the backend has no words for; nothing was sent."""
+    return Fault(
+        kind=FaultClass.PERMANENT,
+        code="invalid_request",
+        message=error.message[:MESSAGE_LIMIT],
+        sent=False,
+    )
+
+
+def _without_body(attempt: Attempt) -> Attempt:
+    """The attempt without its fault's reply: of those only a row's last is worth its room."""
+    if attempt.fault is None or attempt.fault.body is None:
+        return attempt
+    return msgspec.structs.replace(attempt, fault=attempt.fault.without_body())
 
 
 def _misfitted(attempt: Attempt) -> bool:

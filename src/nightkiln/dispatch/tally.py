@@ -16,6 +16,8 @@ class Tally:
         self._base = base
         self.fresh_rows = 0  # answered by this run
         self.fresh_tokens = 0
+        self.fresh_reused = 0  # of the rows of this run: answered by an identical request's answer
+        self.not_asked = 0  # bad rows: answered, but by nobody
         self.ok = 0
         self.failed = 0
         self.reused = 0
@@ -25,12 +27,15 @@ class Tally:
         self.output_tokens = 0
         self.cost_nanos = 0
         self.unpriced = 0
+        self.saved_tokens = 0
+        self.saved_nanos = 0
         self.faults: dict[str, int] = {}
 
     def add_fresh(self, answer: Answered) -> None:
         """Count one safe answer that this run brought."""
         self.add(answer)
         self.fresh_rows += 1
+        self.fresh_reused += answer.reused
         if answer.attempt is not None:
             self.fresh_tokens += answer.attempt.usage.input_tokens
             self.fresh_tokens += answer.attempt.usage.output_tokens
@@ -43,7 +48,10 @@ class Tally:
         else:
             self.failed += 1
             self._class(answer.fault.kind, 1)
-        self.reused += answer.reused
+        if answer.saved is not None:
+            self.reused += 1
+            self.saved_tokens += answer.saved.tokens
+            self.saved_nanos += round((answer.saved.cost_usd or 0.0) * NANOS_PER_USD)
         attempt = answer.attempt
         if attempt is not None:
             self.input_tokens += attempt.usage.input_tokens
@@ -69,6 +77,8 @@ class Tally:
             output_tokens=self.output_tokens,
             cost_nanos=self.cost_nanos,
             unpriced=self.unpriced,
+            saved_tokens=self.saved_tokens,
+            saved_nanos=self.saved_nanos,
             faults={str(kind): count for kind, count in self.faults.items()},
         )
         return self._base.plus(here)

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -52,10 +52,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     fix: str = ""
 
 
-def checkup(home: Path, environ: Mapping[str, str]) -> list[Finding]:
+def checkup(home: Path, *, named_by: str = "") -> list[Finding]:
     """Everything there is to say about this machine and this home."""
     findings = [_python(), Finding(name="nightkiln", ok=True, detail=__version__)]
-    findings += [_dependencies(), _uvloop(), _clock(), _open_files(), _home(home, environ)]
+    findings += [_dependencies(), _uvloop(), _clock(), _open_files(), _home(home, named_by)]
     folder = _nearest(home)
     if os.access(folder, os.W_OK | os.X_OK):
         findings += [_space(folder), *_tried(folder)]
@@ -128,8 +128,8 @@ def _open_files() -> Finding:
     )
 
 
-def _home(home: Path, environ: Mapping[str, str]) -> Finding:
-    said = " (NIGHTKILN_HOME)" if environ.get("NIGHTKILN_HOME") == str(home) else ""
+def _home(home: Path, named_by: str) -> Finding:
+    said = f" ({named_by})" if named_by else ""
     fix = "name another folder with --home or NIGHTKILN_HOME"
     if home.exists() and not home.is_dir():
         return Finding(name="home", ok=False, detail=f"{home}{said} is not a folder", fix=fix)

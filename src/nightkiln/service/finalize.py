@@ -9,7 +9,7 @@ import msgspec
 from nightkiln.core import crashpoints
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState
-from nightkiln.service import moves
+from nightkiln.service import badrows, moves
 from nightkiln.service.context import Context
 from nightkiln.store import chunks, generations, jobs
 from nightkiln.store.tx import Tx
@@ -30,7 +30,7 @@ async def finalize(context: Context, job: JobId) -> Job:
     if found is None or found.state not in _ENDS:
         found = await moves.move(context, job, JobState.FINALIZING)
     done = await context.store.read(lambda tx: chunks.committed(tx, job))
-    outcome = _ENDS[found.state] or _outcome(found)
+    outcome = _ENDS[found.state] or await _outcome(context, found)
     manifest = Manifest(
         job=job,
         generation=found.generation,
@@ -45,9 +45,12 @@ async def finalize(context: Context, job: JobId) -> Job:
     return ended
 
 
-def _outcome(job: Job) -> JobState:
-    """How a job ends whose chunks are all committed."""
-    if job.totals.ok == job.rows:
+async def _outcome(context: Context, job: Job) -> JobState:
+    """How a job ends whose chunks are all committed; rows to be skipped are no errors."""
+    skipped = 0
+    if job.totals.ok < job.rows and job.spec.source.on_bad_row == "skip":
+        skipped = await asyncio.to_thread(badrows.count, context.files(job.id))
+    if job.totals.ok + skipped == job.rows:
         return JobState.SUCCEEDED
     return JobState.COMPLETED_WITH_ERRORS
 

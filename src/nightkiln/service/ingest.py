@@ -18,14 +18,18 @@ import msgspec
 
 from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import InputError
-from nightkiln.core.job import Job
-from nightkiln.tables.base import Block, Place
+from nightkiln.core.job import Job, JobSpec
+from nightkiln.service import badrows
+from nightkiln.service.sources import fingerprint, size_of
+from nightkiln.tables.badrows import stored, with_flaws
+from nightkiln.tables.base import OUTPUT_COLUMNS, BadRow, Block, Place
 from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.prompts import Renderer
 from nightkiln.tables.schema import fields_of
 from nightkiln.tables.unique import UniqueIds
-from nightkiln.vault.durable import disk_errors, sha256_of
+from nightkiln.tables.vectors import EMBEDDING, gives_vectors
+from nightkiln.vault.durable import disk_errors
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.segments import SegmentNote, SegmentWriter, notes, stored_ids
 
@@ -34,6 +38,7 @@ MAX_CHUNK_ROWS: Final = 1000
 _LOOKAHEAD_ROWS: Final = 64 * MAX_CHUNK_ROWS
 _LOOKAHEAD_BYTES: Final = 16 * 1024 * 1024
 _READ_ROWS: Final = MAX_CHUNK_ROWS
+MAX_REPEATED_IDS: Final = 100_000  # more, and the column is not one of ids
 _INSIDE: Final = -1  # the offset of a place inside a block
 
 
@@ -66,23 +71,34 @@ def ingest(
     start = msgspec.json.decode(done[-1].end, type=Place) if done else Place()
     last = start
     with SegmentWriter(files, next_segment=len(done), next_row=start.row) as writer:
-        for block in _chunked(_checked(job, start), resuming=bool(done)):
+        for block in _chunked(checked(job.spec, start), resuming=bool(done)):
             if stop():
                 raise Stopped
-            writer.add(block.rows, block.ids, end=_end(block))
+            writer.add(block.rows, block.ids, bad=stored(block), end=_end(block))
             last = block.end
             on_rows(last.row)
         writer.finish()
     columns = last.columns
-    check_collisions(columns, fields_of(job.spec))
+    check_names(columns, job.spec)
     if not last.row:
         raise InputError(
             f"{job.spec.source.name} has no rows", hint="give a table with at least one row"
         )
+    _check_unique(job, files, notes(files))
+    badrows.refuse(job.spec, files, last.row)
     Renderer(job.spec.prompt, columns, job.spec.source.kind)
     sealed = notes(files)
-    _check_unique(job, files, sealed)
     return Ingested(rows=last.row, columns=columns, chunks=tuple(_chunks(job, sealed)))
+
+
+def check_names(columns: Sequence[str], spec: JobSpec) -> None:
+    """Refuse columns with the names of those an output adds. Raises UsageError.
+
+    A frame's answers go back to Python under names that its face has checked.
+    """
+    if not spec.source.framed:
+        more = (EMBEDDING,) if gives_vectors(spec) else ()
+        check_collisions(columns, fields_of(spec), added=(*OUTPUT_COLUMNS, *more))
 
 
 def _check_source(job: Job) -> None:
@@ -90,26 +106,27 @@ def _check_source(job: Job) -> None:
     source = job.spec.source
     path = Path(source.path)
     try:
-        size = path.stat().st_size
+        size = size_of(path, source.kind)
     except FileNotFoundError:
         raise InputError(
             f"{source.name} is gone", hint="put the file back, or submit another"
         ) from None
-    if size != source.size_bytes or (not source.spooled and sha256_of(path)[0] != source.sha256):
+    if size != source.size_bytes or (
+        not source.spooled and fingerprint(path, source.kind)[0] != source.sha256
+    ):
         raise InputError(
             f"{source.name} changed since it was submitted", hint="run again: a new job is made"
         )
 
 
-def _checked(job: Job, start: Place) -> Iterator[Block]:
-    """The reader's blocks, each row able to become a prompt."""
+def checked(spec: JobSpec, start: Place) -> Iterator[Block]:
+    """The reader's blocks; a row that cannot become a prompt is a bad one."""
     renderer: Renderer | None = None
-    for block in open_reader(job.spec.source).blocks(start, rows=_READ_ROWS):
-        if renderer is None:
-            check_collisions(block.end.columns, fields_of(job.spec))
-            renderer = Renderer(job.spec.prompt, block.end.columns, job.spec.source.kind)
-        renderer.require(block.rows, block.lines[0], starts=block.starts)
-        yield block
+    for block in open_reader(spec.source).blocks(start, rows=_READ_ROWS):
+        if renderer is None and len(block.bad) < block.rows.num_rows:
+            check_names(block.end.columns, spec)
+            renderer = Renderer(spec.prompt, block.end.columns, spec.source.kind)
+        yield block if renderer is None else with_flaws(block, renderer.flaws(block.rows))
 
 
 def _chunked(blocks: Iterator[Block], *, resuming: bool) -> Iterator[Block]:
@@ -136,8 +153,15 @@ def _resized(blocks: Iterable[Block], size: int) -> Iterator[Block]:
                 rows=block.rows.slice(first, count),
                 ids=None if block.ids is None else block.ids.slice(first, count),
                 lines=block.lines,
+                bad=_bad_within(block, first, count),
                 end=_after(block, first + count),
             )
+
+
+def _bad_within(block: Block, first: int, count: int) -> tuple[BadRow, ...]:
+    """The bad rows of a piece of a block."""
+    row = block.end.row - block.rows.num_rows + first
+    return tuple(bad for bad in block.bad if row <= bad.row < row + count)
 
 
 def _after(block: Block, rows: int) -> Place:
@@ -171,8 +195,9 @@ def _chunks(job: Job, sealed: Iterable[SegmentNote]) -> Iterator[Chunk]:
 
 
 def _check_unique(job: Job, files: JobFiles, sealed: Sequence[SegmentNote]) -> None:
-    """Refuse custom ids that repeat, naming the rows."""
-    if job.spec.source.id_column is None:
+    """Make bad rows of those that repeat a custom id. Raises InputError for too many."""
+    name = job.spec.source.id_column
+    if name is None:
         return
     scratch = files.root / "unique"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -182,16 +207,17 @@ def _check_unique(job: Job, files: JobFiles, sealed: Sequence[SegmentNote]) -> N
         for ids in stored_ids(files, len(sealed)):
             seen.add(ids, first_row=row)
             row += len(ids)
-        found = seen.duplicates(lambda rows: _ids_of(files, len(sealed), rows))
+        found = seen.duplicates(
+            lambda rows: _ids_of(files, len(sealed), rows), most=MAX_REPEATED_IDS
+        )
         shutil.rmtree(scratch, ignore_errors=True)
-    if found.total:
-        shown = "; ".join(
-            f'"{twin.id}" in row {twin.row} is also in row {twin.first_row}' for twin in found.first
-        )
+    if found.total > MAX_REPEATED_IDS:
         raise InputError(
-            f"{found.total} custom ids in {job.spec.source.id_column!r} are not unique: {shown}",
-            hint="rows are counted from 0; give each row an id of its own",
+            f'{job.spec.source.name}: {found.total:,} rows repeat an id in "{name}"',
+            hint="name a column with an id for every row, or leave --id-column out",
         )
+    if found.total:
+        badrows.mark_repeated(job.spec, files, sealed, found.first)
 
 
 def _ids_of(files: JobFiles, segments: int, rows: Sequence[int]) -> list[str]:

@@ -1,6 +1,8 @@
 """Moving a job from state to state, each move one transaction."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
@@ -12,6 +14,8 @@ from nightkiln.service.context import Context
 from nightkiln.service.ingest import Ingested
 from nightkiln.store import chunks, generations, jobs
 from nightkiln.store.tx import Tx
+
+ON_REQUEST: Final = "paused on request"
 
 
 async def _change(context: Context, job: JobId, change: Callable[[Job], Job]) -> Job:
@@ -94,27 +98,43 @@ async def want(context: Context, job: JobId, wanted: Wanted) -> None:
     await context.store.write(lambda tx: jobs.want(tx, job, wanted, project=context.project))
 
 
-async def retry(context: Context, job: JobId) -> Job:
-    """Open the next generation over every row without a result. Raises IllegalMove."""
+async def pause(context: Context, job: JobId) -> Job:
+    """Leave a job paused that nobody runs. The caller holds its lock. Raises IllegalMove.
+
+    A job whose rows are not known yet stays where it is: it waits as well.
+    """
+
+    def change(found: Job) -> Job:
+        if found.state is JobState.VALIDATING:
+            return found
+        moved = found if found.state is JobState.PAUSED else found.moved(JobState.PAUSED)
+        return msgspec.structs.replace(moved, reason=ON_REQUEST)
+
+    return await _change(context, job, change)
+
+
+async def retry(context: Context, job: JobId, *, classes: AbstractSet[str] = frozenset()) -> Job:
+    """Open the next generation over every row without a result. Raises IllegalMove.
+
+    With `classes` only over rows with faults of these, and over rows that never
+    had an answer. Raises UsageError when there is no such row.
+    """
     now = context.clock()
 
     async def use_case(tx: Tx) -> Job:
         found = await jobs.get(tx, job, project=context.project)
-        if not found.state.is_terminal:
-            raise UsageError(
-                f"job {job} is {found.state}, so there is nothing to retry yet",
-                hint="wait until it is over, or cancel it first",
-            )
+        _check_retry(found, classes)
         opened = msgspec.structs.replace(
             found.moved(JobState.QUEUED if found.rows else JobState.VALIDATING),
             generation=found.generation + 1,
+            retry_classes=tuple(sorted(classes)),
             reason="",
             ended_at=None,
         )
         await jobs.save(tx, opened)
         await jobs.want(tx, job, Wanted.RUN, project=context.project)
         await generations.begin(tx, job, opened.generation, now=now)
-        await chunks.reopen(tx, job, classes=None, generation=opened.generation)
+        await chunks.reopen(tx, job, classes=classes or None, generation=opened.generation)
         again = await jobs.find(tx, job)
         assert again is not None
         # The runner's last word was about the generation that ended.
@@ -125,6 +145,22 @@ async def retry(context: Context, job: JobId) -> Job:
     done = await context.store.write(use_case)
     crashpoints.reach("retry.opened")
     return done
+
+
+def _check_retry(job: Job, classes: AbstractSet[str]) -> None:
+    """Refuse a retry that would ask nothing."""
+    if not job.state.is_terminal:
+        raise UsageError(
+            f"job {job.id} is {job.state}, so there is nothing to retry yet",
+            hint="wait until it is over, or cancel it first",
+        )
+    complete = job.rows > 0 and job.totals.answered == job.rows
+    if classes and complete and classes.isdisjoint(job.totals.faults):
+        counts = sorted(job.totals.faults.items(), key=lambda item: -item[1])
+        raise UsageError(
+            f"no row of job {job.id} has a fault of class {' or '.join(sorted(classes))}",
+            hint="it has: " + (", ".join(f"{n} {kind}" for kind, n in counts) or "no faults"),
+        )
 
 
 async def adopt(context: Context, job: JobId, run: RunId) -> None:

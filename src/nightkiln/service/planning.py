@@ -1,18 +1,24 @@
 """What a submission would do, without doing it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from nightkiln.backends.base import PromptBackend
+from nightkiln.backends.spoken import encoder_of
 from nightkiln.core.errors import InputError
 from nightkiln.core.events import Planned
 from nightkiln.core.job import JobSpec, SourceSpec
 from nightkiln.core.request import Prompt
-from nightkiln.service import submit
+from nightkiln.service import badrows, submit
 from nightkiln.service.context import Context
+from nightkiln.service.ingest import check_names, checked
 from nightkiln.service.orders import Order
 from nightkiln.service.results import check_output
-from nightkiln.tables.base import Place
+from nightkiln.tables.badrows import good_rows, told
+from nightkiln.tables.base import BadRow, Block, Place
 from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.prompts import Renderer
@@ -32,65 +38,97 @@ async def plan(
     """
     source = spec.source
     if order.output is not None:
-        check_output(order.output, order.output_format, source=source.kind, source_path=source.path)
-    encode = backend.encoder(spec)
-    rows, columns, first = await asyncio.to_thread(_read, spec)
-    encode(first)
+        check_output(
+            order.output,
+            order.output_format,
+            source=source.kind,
+            source_path=source.path,
+            excel_safe=order.excel_safe,
+        )
+    encode = encoder_of(backend, spec)
+    read = await asyncio.to_thread(_read, spec)
+    encode(read.prompt)
     known = None if order.new else await submit.find(context, spec)
     return Planned(
         input_name=source.name,
         format=source.kind,
-        rows=rows,
-        columns=columns,
+        rows=read.rows,
+        bad=read.bad,
+        bad_rows=tuple(map(told, read.first_bad)),
+        columns=read.columns,
         model=spec.model,
         backend=backend.name,
         concurrency=slots,
         opening=submit.opening_of(known),
         job=None if known is None else known.id,
         reused=0 if known is None else known.totals.ok,
-        prompt_sample=_sample(first),
+        prompt_sample=_sample(read.prompt),
         output=order.output,
     )
 
 
-async def check_head(spec: JobSpec) -> None:
+async def check_head(spec: JobSpec, *, reserved: Sequence[str] = ()) -> None:
     """Refuse what the first rows already show, so that no job is made for a typo.
 
-    Raises UsageError and InputError.
+    `reserved` are columns that a face adds. Raises UsageError and InputError.
     """
-    await asyncio.to_thread(_check_head, spec)
+    await asyncio.to_thread(_check_head, spec, reserved)
 
 
-def _check_head(spec: JobSpec) -> None:
-    head = next(open_reader(spec.source).blocks(Place(), rows=_READ_ROWS), None)
+async def head_columns(source: SourceSpec) -> tuple[str, ...]:
+    """The columns that the first rows of a source show. Raises InputError."""
+    blocks = open_reader(source).blocks(Place(), rows=_READ_ROWS)
+    head = await asyncio.to_thread(next, blocks, None)
+    if head is None:
+        raise _empty(source)
+    return head.end.columns
+
+
+def _check_head(spec: JobSpec, reserved: Sequence[str]) -> None:
+    head = next(checked(spec, Place()), None)
     if head is None:
         raise _empty(spec.source)
-    check_collisions(head.end.columns, fields_of(spec))
-    renderer = Renderer(spec.prompt, head.end.columns, spec.source.kind)
-    renderer.require(head.rows, head.lines[0], starts=head.starts)
+    check_collisions(head.end.columns, fields_of(spec), added=reserved)
 
 
 def _empty(source: SourceSpec) -> InputError:
     return InputError(f"{source.name} has no rows", hint="give a table with at least one row")
 
 
-def _read(spec: JobSpec) -> tuple[int, tuple[str, ...], Prompt]:
-    """Read every row as the ingest would; the count, the columns and the first prompt."""
-    first: Prompt | None = None
-    renderer: Renderer | None = None
-    source, fields, end = spec.source, fields_of(spec), Place()
-    for block in open_reader(source).blocks(Place(), rows=_READ_ROWS):
-        if renderer is None:
-            check_collisions(block.end.columns, fields)
-            renderer = Renderer(spec.prompt, block.end.columns, source.kind)
-            first = renderer.prompts(as_table(block.rows))[0]
-        renderer.require(block.rows, block.lines[0], starts=block.starts)
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading every row tells."""
+
+    columns: tuple[str, ...]
+    rows: int
+    bad: int
+    first_bad: tuple[BadRow, ...]
+    prompt: Prompt  # of the first good row
+
+
+def _read(spec: JobSpec) -> _Known:
+    """Read every row as the ingest would, but for ids that repeat."""
+    prompt: Prompt | None = None
+    source, end, bad = spec.source, Place(), 0
+    first_bad: tuple[BadRow, ...] = ()
+    for block in checked(spec, Place()):
+        if prompt is None and len(block.bad) < block.rows.num_rows:
+            prompt = _first_prompt(spec, block)
+        bad += len(block.bad)
+        first_bad = (*first_bad, *block.bad)[: badrows.SHOWN]
         end = block.end
-    if first is None:
+    if not end.row:
         raise _empty(source)
-    check_collisions(end.columns, fields)
+    if prompt is None or (bad and source.on_bad_row == "fail"):
+        raise badrows.refusal(spec, first_bad, bad, end.row)
+    check_names(end.columns, spec)
     Renderer(spec.prompt, end.columns, source.kind)
-    return end.row, end.columns, first
+    return _Known(columns=end.columns, rows=end.row, bad=bad, first_bad=first_bad, prompt=prompt)
+
+
+def _first_prompt(spec: JobSpec, block: Block) -> Prompt:
+    """The prompt of the first good row of a block that has one."""
+    renderer = Renderer(spec.prompt, block.end.columns, spec.source.kind)
+    return renderer.prompts(as_table(good_rows(block).slice(0, 1)))[0]
 
 
 def _sample(prompt: Prompt) -> str:

@@ -16,11 +16,18 @@ from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState
+from nightkiln.service.batches import write_lines, writes_lines
 from nightkiln.service.context import Context
+from nightkiln.service.selection import EVERYTHING, Selection, prefix, selected
 from nightkiln.store import chunks
-from nightkiln.tables.base import OUTPUT_COLUMNS
-from nightkiln.tables.formats import WRITTEN, format_of, open_writer
+from nightkiln.tables.base import OUTPUT_COLUMNS, WriteOptions
+from nightkiln.tables.batch_in import BATCH
+from nightkiln.tables.columns import check_collisions
+from nightkiln.tables.formats import TEXTUAL, WRITTEN, compression_of, format_of, open_writer
+from nightkiln.tables.parquet_in import is_among
 from nightkiln.tables.schema import fields_of
+from nightkiln.tables.streams_out import compressing
+from nightkiln.tables.vectors import gives_vectors
 from nightkiln.vault.durable import disk_errors, fsync_dir, link, make_dir, replacing
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import completed, read_part
@@ -36,9 +43,11 @@ DATASET: Final = "parquet dataset"
 
 
 def output_kind(output: str, explicit: str | None, *, source: str) -> str:
-    """What will be written: csv, jsonl, or a Parquet dataset for a folder. Raises UsageError."""
+    """What will be written: a format, or a Parquet dataset for a folder. Raises UsageError."""
+    if writes_lines(output, explicit, source=source):
+        return BATCH
     if output == STDOUT:
-        return explicit or ("csv" if source == "csv" else "jsonl")
+        return format_of(output, explicit or (source if source in ("csv", "tsv") else "jsonl"))
     if output.endswith(os.sep) or Path(output).is_dir():
         return DATASET
     try:
@@ -51,12 +60,17 @@ def output_kind(output: str, explicit: str | None, *, source: str) -> str:
         ) from error
 
 
-def check_output(output: str, explicit: str | None, *, source: str, source_path: str) -> str:
+def check_output(
+    output: str, explicit: str | None, *, source: str, source_path: str, excel_safe: bool = False
+) -> str:
     """Refuse an output that could not be written, before anything is spent. Its kind."""
     kind = output_kind(output, explicit, source=source)
-    if kind != DATASET:
-        open_writer(kind, (), source=source)
+    if kind not in (DATASET, BATCH):
+        open_writer(kind, (), source=source, options=WriteOptions(excel_safe=excel_safe))
+    elif excel_safe:
+        raise UsageError("--excel-safe is for CSV and TSV, not for a folder", hint="leave it out")
     if output == STDOUT:
+        _check_stdout(kind)
         return kind
     path = Path(output).expanduser()
     folder = path if kind == DATASET and path.is_dir() else path.absolute().parent
@@ -66,26 +80,122 @@ def check_output(output: str, explicit: str | None, *, source: str, source_path:
         raise UsageError(f"the folder {folder} may not be written", hint="name another output")
     if path.exists() and Path(source_path).exists() and path.samefile(source_path):
         raise UsageError(f"{output} is the input itself", hint="name another output")
+    if source == "parquet" and is_among(path, source_path):
+        raise UsageError(
+            f"{output} would be one of the input's own files the next time",
+            hint="name an output in another folder",
+        )
     return kind
 
 
-async def export(context: Context, job: Job, output: str, explicit: str | None) -> int:
-    """Write a finished job's table; the number of rows.
+def _check_stdout(kind: str) -> None:
+    if kind == "xlsx":
+        raise UsageError(
+            "a workbook cannot go to standard output: what a cell cannot hold goes beside it",
+            hint="name a file that ends in .xlsx",
+        )
+    if kind == "parquet" and sys.stdout.isatty():
+        raise UsageError("Parquet is nothing for a terminal", hint="name a file, or pipe it")
 
-    The file appears whole or not at all. Raises NotFound for a job that has
-    published nothing yet, UsageError for an output that cannot be written.
+
+async def export(  # noqa: PLR0913 - what is written, where, and how
+    context: Context,
+    job: Job,
+    output: str,
+    explicit: str | None,
+    *,
+    excel_safe: bool = False,
+    wanted: Selection = EVERYTHING,
+    notice: Callable[[str], None] | None = None,
+) -> int:
+    """Write a finished job's table, or what is wanted of it; the number of rows.
+
+    `notice` is told what whoever reads the output should know. The file appears
+    whole or not at all. Raises NotFound for a job that has published nothing
+    yet, UsageError for an output that cannot be written.
     """
     source = job.spec.source
-    kind = check_output(output, explicit, source=source.kind, source_path=source.path)
-    manifest = await _manifest(context, job)
+    check_collisions(job.columns, fields_of(job.spec))  # a frame may have any column
+    kind = check_output(
+        output,
+        explicit,
+        source=source.kind,
+        source_path=source.path,
+        excel_safe=excel_safe,
+    )
+    is_over = job.state.is_terminal or not wanted.partial
+    manifest = await _manifest(context, job) if is_over else None
     files = context.files(job.id)
     if kind == DATASET:
+        if manifest is None or not wanted.is_all:
+            raise UsageError(
+                "a folder of Parquet is the whole of an ended job",
+                hint="name a file for a part of its rows",
+            )
         await asyncio.to_thread(_dataset, files, manifest, output)
         return manifest.rows
     known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
-    writer = open_writer(kind, job.columns, source=source.kind, fields=fields_of(job.spec))
-    pieces = _pieces(files, manifest, known)
-    return await asyncio.to_thread(_write, output, lambda out: writer.write(out, pieces))
+    known = prefix(known) if manifest is None else known
+    skip = source.on_bad_row == "skip"
+    if kind == BATCH:
+        parts = _pieces(files, manifest, known, skip=skip, answers=lambda part: part)
+        whole = selected(parts, wanted)
+        return await asyncio.to_thread(write_lines, job, output, whole)
+    options = _options(job, output, kind, excel_safe=excel_safe)
+    writer = open_writer(
+        kind, job.columns, source=source.kind, fields=fields_of(job.spec), options=options
+    )
+    pieces = selected(_pieces(files, manifest, known, skip=skip), wanted)
+    compression = compression_of(output, explicit) if kind in TEXTUAL else None
+
+    def fill(out: BinaryIO) -> int:
+        with compressing(out, compression) as stream:
+            return writer.write(stream, pieces)
+
+    rows = await asyncio.to_thread(_write_beside, output, fill, options.overflow)
+    if notice is not None:
+        for said in writer.notices:
+            notice(said)
+    return rows
+
+
+def _write_beside(output: str, fill: Callable[[BinaryIO], int], beside: Path | None) -> int:
+    """Write, and remove a side file that belonged to the workbook that is replaced."""
+    earlier = _file_id(beside)
+    rows = _write(output, fill)
+    if beside is not None and earlier is not None and _file_id(beside) == earlier:
+        beside.unlink()
+    return rows
+
+
+def _options(job: Job, output: str, kind: str, *, excel_safe: bool) -> WriteOptions:
+    """What the writer needs; the side file of a workbook lies beside it."""
+    beside: Path | None = None
+    if kind == "xlsx":
+        path = Path(output).expanduser().absolute()
+        beside = path.with_name(path.name + ".overflow.jsonl")
+    return WriteOptions(
+        output_schema=job.spec.output_schema,
+        excel_safe=excel_safe,
+        vectors=gives_vectors(job.spec),
+        overflow=beside,
+        open_overflow=replacing,
+    )
+
+
+def _file_id(path: Path | None) -> tuple[int, int] | None:
+    """What tells one file from another of the same name; None when there is none."""
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+async def aligned(context: Context, job: Job) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Inputs and answers of an ended job, chunk by chunk; reading them blocks. Raises NotFound."""
+    manifest = await _manifest(context, job)
+    known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
+    return _pieces(context.files(job.id), manifest, known)
 
 
 async def _manifest(context: Context, job: Job) -> Manifest:
@@ -97,24 +207,45 @@ async def _manifest(context: Context, job: Job) -> Manifest:
             return found
     raise NotFound(
         f"job {job.id} is {job.state} and has no results yet",
-        hint=f"nightkiln jobs watch {job.id}",
+        hint=f"nightkiln jobs results {job.id} --partial gives the rows committed so far",
     )
 
 
 def _pieces(
-    files: JobFiles, manifest: Manifest, known: Sequence[Chunk]
+    files: JobFiles,
+    manifest: Manifest | None,
+    known: Sequence[Chunk],
+    *,
+    skip: bool = False,
+    answers: Callable[[pa.Table], pa.Table] | None = None,
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Inputs and answers of every chunk, aligned row by row."""
-    published = {file.chunk: file.name for file in manifest.files}
-    folder = files.published(manifest.generation)
-    implied = _IMPLIED.get(JobState(manifest.outcome))
+    """Inputs and answers of every chunk, aligned row by row; `skip` leaves bad rows out."""
+    paths = _paths(files, manifest, known)
+    implied = None if manifest is None else _IMPLIED.get(JobState(manifest.outcome))
     reader = InputReader(files)
     with contextlib.closing(reader):
         for chunk in known:
-            name = published.get(chunk.number)
-            part = None if name is None else read_part(folder / name)
+            path = paths.get(chunk.number)
+            part = None if path is None else read_part(path)
             whole = completed(part, first_row=chunk.first_row, rows=chunk.rows, implied=implied)
-            yield reader.read(chunk).rows, answers_of(whole)
+            given, found = reader.read(chunk), (answers or answers_of)(whole)
+            if skip and given.bad:
+                keep = pa.array([index not in given.bad for index in range(chunk.rows)])
+                yield given.rows.filter(keep), found.filter(keep)
+            else:
+                yield given.rows, found
+
+
+def _paths(files: JobFiles, manifest: Manifest | None, known: Sequence[Chunk]) -> dict[int, Path]:
+    """Where each chunk's answers are: published, or without a manifest in its real part."""
+    if manifest is not None:
+        folder = files.published(manifest.generation)
+        return {file.chunk: folder / file.name for file in manifest.files}
+    return {
+        chunk.number: files.part(chunk.number, chunk.committed_epoch)
+        for chunk in known
+        if chunk.committed_epoch is not None
+    }
 
 
 def answers_of(part: pa.Table) -> pa.Table:

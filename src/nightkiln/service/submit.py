@@ -16,16 +16,23 @@ from typing import BinaryIO
 import msgspec
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.errors import UsageError
 from nightkiln.core.events import Opening
-from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec
+from nightkiln.core.job import Job, JobSpec, JobState, PromptSpec, Sampling, SourceSpec
+from nightkiln.service import badrows
+from nightkiln.service.batches import recognised
 from nightkiln.service.context import Context
-from nightkiln.service.orders import Order
+from nightkiln.service.fetching import Fetching, fetch, is_url, path_of, shown_url
+from nightkiln.service.orders import Order, Staged
+from nightkiln.service.sources import fingerprint, kind_of, located
 from nightkiln.store import generations, jobs
 from nightkiln.store.tx import Tx
-from nightkiln.tables.formats import format_of
+from nightkiln.tables.badrows import POLICIES
+from nightkiln.tables.batch_in import task_of
+from nightkiln.tables.formats import TEXTUAL, compression_of
 from nightkiln.tables.schema import AnswerSchema
-from nightkiln.vault.durable import disk_errors, fsync_dir, sha256_of
+from nightkiln.tables.streams import encoding_of
+from nightkiln.vault.durable import disk_errors, fsync_dir
 
 _PIECE_BYTES = 1 << 20
 _OPENINGS = {
@@ -36,41 +43,69 @@ _OPENINGS = {
 }
 
 
-async def source_of(context: Context, order: Order) -> SourceSpec:
-    """The durable source of an order: the named file, or standard input spooled.
+async def source_of(
+    context: Context, order: Order, *, fetching: Fetching | None = None
+) -> SourceSpec:
+    """The durable source of an order: the named files, or standard input or a URL spooled.
 
-    Raises InputError for a file that is not there, UsageError for an unknown format.
+    Raises InputError for a file that is not there, UsageError for an unknown
+    format or a URL that is not allowed, UnreachableError for one that is not there.
     """
-    kind = format_of(order.input, order.input_format)
+    if order.staged is not None:
+        return _staged(order, order.staged)
+    url = is_url(order.input)
+    name = path_of(order.input) if url else order.input
+    kind = kind_of(name, order.input_format)
     if order.input == "-":
         path, sha256, size = await asyncio.to_thread(_spool, context, sys.stdin.buffer)
+    elif url:
+        path = context.home.spool / context.new_job_id()
+        sha256, size = await asyncio.to_thread(fetch, order.input, path, fetching or Fetching())
+        crashpoints.reach("source.spooled")
     else:
-        path = _existing(order.input)
-        sha256, size = await asyncio.to_thread(sha256_of, path)
-    return SourceSpec(
+        path = located(order.input, kind)
+        sha256, size = await asyncio.to_thread(fingerprint, path, kind)
+    source = SourceSpec(
         kind=kind,
         path=str(path),
-        name=order.input,
+        name=shown_url(order.input) if url else order.input,
         size_bytes=size,
         sha256=sha256,
-        spooled=order.input == "-",
+        spooled=url or order.input == "-",
+        compression=compression_of(name, order.input_format) if kind in TEXTUAL else None,
+        sheet=order.sheet,
         delimiter=order.delimiter,
         id_column=order.id_column,
         limit=order.limit,
+        encoding=_encoding(order, kind),
+        on_bad_row=order.on_bad_row,
     )
+    return await recognised(source, order)
 
 
-def _existing(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        raise InputError(f"{name} is a folder", hint="name one file")
-    try:
-        with path.open("rb"):
-            return path.resolve()
-    except FileNotFoundError:
-        raise InputError(f"there is no file {name}", hint="check the path") from None
-    except PermissionError:
-        raise InputError(f"{name} may not be read", hint="check its permissions") from None
+def _encoding(order: Order, kind: str) -> str | None:
+    """The encoding that was named. Raises UsageError where there is none, or none to name."""
+    if order.on_bad_row not in POLICIES:
+        raise UsageError(f"--on-bad-row is one of {', '.join(POLICIES)}, not {order.on_bad_row}")
+    if order.encoding is not None and kind not in TEXTUAL:
+        raise UsageError(f"--encoding is for text; {order.input} is {kind}", hint="leave it out")
+    return encoding_of(order.encoding)
+
+
+def _staged(order: Order, staged: Staged) -> SourceSpec:
+    """Rows from Python as a source; the file moves to the job that takes it."""
+    return SourceSpec(
+        kind="parquet",
+        path=staged.path,
+        name=staged.name,
+        size_bytes=staged.size_bytes,
+        sha256=staged.sha256,
+        spooled=True,
+        framed=True,
+        id_column=order.id_column,
+        limit=order.limit,
+        on_bad_row=order.on_bad_row,
+    )
 
 
 def _spool(context: Context, stream: BinaryIO) -> tuple[Path, str, int]:
@@ -91,15 +126,20 @@ def spec_of(order: Order, source: SourceSpec, *, model: str) -> JobSpec:
     """The unchanging part of an order."""
     if order.limit is not None and order.limit < 1:
         raise UsageError(f"--limit is {order.limit}; it has to be at least 1")
+    if order.bad_rows is not None:
+        badrows.check_output(order.bad_rows, source_path=source.path, results=order.output)
     schema = order.output_schema
     if schema is not None:
         AnswerSchema(schema)
     return JobSpec(
         source=source,
-        prompt=order.prompt,
+        prompt=order.prompt if source.batch is None else PromptSpec(),
         model=model,
-        sampling=order.sampling,
+        task=order.task if source.batch is None else task_of(source),
+        keep_bodies=source.batch is not None,
+        sampling=order.sampling if source.batch is None else Sampling(),
         output_schema=None if schema is None else schema.decode().strip(),
+        label=order.label,
     )
 
 
@@ -112,10 +152,15 @@ def identity_of(spec: JobSpec) -> str:
         source.delimiter,
         source.id_column,
         source.limit,
+        source.encoding,
+        source.compression,
+        source.on_bad_row,
+        source.sheet,
         spec.prompt,
         spec.model,
         spec.sampling,
         spec.output_schema,
+        spec.task,
     )
     return "derived:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
@@ -131,8 +176,20 @@ def opening_of(job: Job | None) -> Opening:
     return Opening.NEW if job is None else _OPENINGS.get(job.state, Opening.ATTACHED)
 
 
-async def accept(context: Context, spec: JobSpec, *, new: bool) -> tuple[Job, Opening]:
-    """Make the job real, or find the one that is the same. Raises DiskError."""
+def serves(found: Job | None, *, new: bool, again: bool) -> bool:
+    """True when a job with the same content stands for a submission."""
+    if found is None or new:
+        return False
+    return not (again and found.state is JobState.SUCCEEDED)
+
+
+async def accept(
+    context: Context, spec: JobSpec, *, new: bool, again: bool = False
+) -> tuple[Job, Opening]:
+    """Make the job real, or find the one that is the same. Raises DiskError.
+
+    With `new` no job is the same, with `again` none that succeeded.
+    """
     fresh = Job(
         id=context.new_job_id(),
         project=context.project,
@@ -143,21 +200,22 @@ async def accept(context: Context, spec: JobSpec, *, new: bool) -> tuple[Job, Op
 
     async def use_case(tx: Tx) -> Job | None:
         found = await jobs.find_by_key(tx, fresh.idempotency_key, project=context.project)
-        if found is not None and not new:
+        if serves(found, new=new, again=again):
             return found
         await jobs.insert(tx, placed)
         await generations.begin(tx, placed.id, placed.generation, now=placed.created_at)
         return None
 
-    if not new and (known := await find(context, spec)) is not None:
-        await asyncio.to_thread(_drop_spool, spec)
+    known = await find(context, spec)
+    if known is not None and serves(known, new=new, again=again):
+        await asyncio.to_thread(drop_spool, spec.source)
         return known, opening_of(known)
     placed = await asyncio.to_thread(_place, context, fresh)
     found = await context.store.write(use_case)
     if found is None:
         crashpoints.reach("job.accepted")
         return placed, Opening.NEW
-    await asyncio.to_thread(_drop_spool, placed.spec)
+    await asyncio.to_thread(drop_spool, placed.spec.source)
     return found, opening_of(found)
 
 
@@ -175,7 +233,7 @@ def _place(context: Context, job: Job) -> Job:
     return msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, source=moved))
 
 
-def _drop_spool(spec: JobSpec) -> None:
-    """A spooled copy that no job needs."""
-    if spec.source.spooled:
-        Path(spec.source.path).unlink(missing_ok=True)
+def drop_spool(source: SourceSpec) -> None:
+    """Remove a spooled copy that no job needs."""
+    if source.spooled:
+        Path(source.path).unlink(missing_ok=True)

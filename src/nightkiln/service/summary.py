@@ -11,7 +11,9 @@ from nightkiln.core.explain import FAULTS
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job
 from nightkiln.core.usage import NANOS_PER_USD
+from nightkiln.service import badrows
 from nightkiln.service.context import Context
+from nightkiln.tables.badrows import BAD_ROW
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import IMPLIED
 from nightkiln.vault.publish import read_manifest
@@ -22,10 +24,11 @@ _SHORT_S: Final = 0.001
 class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What one run did of a job."""
 
-    reused: int  # rows that had a result before; they cost nothing
+    reused: int  # rows that had an answer before; they cost nothing
     elapsed_s: float
     rows: int  # answered by this run
     tokens: int
+    not_asked: int = 0  # bad rows among those this run met
 
 
 async def summarise(
@@ -34,14 +37,17 @@ async def summarise(
     """The end of a run."""
     over = max(figures.elapsed_s, _SHORT_S)
     samples: tuple[FaultSample, ...] = ()
-    if job.state.is_terminal and job.totals.failed:
-        samples = await asyncio.to_thread(_samples, context.files(job.id), job)
+    bad = await asyncio.to_thread(badrows.count, context.files(job.id))
+    skipped = min(bad, job.totals.failed) if job.spec.source.on_bad_row == "skip" else 0
+    if job.state.is_terminal and job.totals.failed > skipped:
+        samples = await asyncio.to_thread(_samples, context.files(job.id), job, skipped)
+    not_asked = bad if job.state.is_terminal else figures.not_asked
     return Ended(
         job=job.id,
         state=job.state,
         reason=job.reason,
         rows=job.rows,
-        reused=figures.reused,
+        reused=max(0, figures.reused - not_asked),
         totals=job.totals,
         spent=job.spent,
         elapsed_s=figures.elapsed_s,
@@ -50,6 +56,8 @@ async def summarise(
         cost_usd=_cost(job),
         faults=samples,
         output=output,
+        bad=bad,
+        skipped=skipped,
     )
 
 
@@ -60,9 +68,12 @@ def _cost(job: Job) -> float | None:
     return job.spent.cost_nanos / NANOS_PER_USD
 
 
-def _samples(files: JobFiles, job: Job) -> tuple[FaultSample, ...]:
-    """One published row per fault class, the most frequent class first."""
+def _samples(files: JobFiles, job: Job, skipped: int) -> tuple[FaultSample, ...]:
+    """One published row per fault class, the most frequent class first; none that is skipped."""
     wanted = dict(job.totals.faults)
+    if skipped:
+        wanted[FaultClass.PERMANENT] = wanted.get(FaultClass.PERMANENT, 0) - skipped
+    wanted = {kind: count for kind, count in wanted.items() if count > 0}
     found: dict[str, tuple[int, str]] = {}
     manifest = read_manifest(files, job.generation)
     for file in () if manifest is None else manifest.files:
@@ -75,6 +86,8 @@ def _samples(files: JobFiles, job: Job) -> tuple[FaultSample, ...]:
             partitioning=None,
         )
         for entry in part.filter(part.column("fault").is_valid()).to_pylist():
+            if skipped and (entry["fault_message"] or "").startswith(BAD_ROW):
+                continue
             found.setdefault(entry["fault"], (entry["row"], entry["fault_message"] or ""))
     return tuple(
         FaultSample(

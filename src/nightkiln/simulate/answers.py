@@ -5,6 +5,7 @@ each row got its own answer. Pure: the clock and the output length are arguments
 """
 
 import base64
+import enum
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -58,15 +59,39 @@ class _ChatBody(msgspec.Struct):
     response_format: _ResponseFormat | None = None
 
 
+class _CompletionBody(msgspec.Struct):
+    prompt: str | list[Any]
+    model: str = MODEL
+    max_tokens: int | None = None
+    stream: bool | None = False
+
+
+class _ResponseBody(msgspec.Struct):
+    input: str | list[Any]
+    model: str = MODEL
+    max_output_tokens: int | None = None
+    stream: bool | None = False
+
+
 class _EmbeddingBody(msgspec.Struct):
     input: str | list[Any]
     model: str = MODEL
     encoding_format: str = "float"
 
 
+class Kind(enum.StrEnum):
+    """Which of the model's routes was asked."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    RESPONSE = "response"
+    EMBEDDING = "embedding"
+
+
 class Ask(msgspec.Struct, kw_only=True):
     """One request to a model, parsed."""
 
+    kind: Kind = Kind.CHAT
     model: str
     prompt: int  # the prompt's hash
     prompt_tokens: int
@@ -75,11 +100,13 @@ class Ask(msgspec.Struct, kw_only=True):
     as_json: bool = False
     stream: bool = False
     stream_usage: bool = False
-    inputs: list[Any] | None = None  # what to embed; None asks for a chat answer
+    inputs: list[Any] | None = None  # what to embed
     as_base64: bool = False
 
 
 _decode_chat: Final = msgspec.json.Decoder(_ChatBody).decode
+_decode_completion: Final = msgspec.json.Decoder(_CompletionBody).decode
+_decode_response: Final = msgspec.json.Decoder(_ResponseBody).decode
 _decode_embedding: Final = msgspec.json.Decoder(_EmbeddingBody).decode
 
 
@@ -114,6 +141,36 @@ def read_chat(body: bytes, *, wanted_tokens: int) -> Ask:
     )
 
 
+def read_completion(body: bytes, *, wanted_tokens: int) -> Ask:
+    """Parse a completion request; raises msgspec.MsgspecError or ValueError."""
+    asked = _decode_completion(body)
+    return _asked(Kind.COMPLETION, asked, asked.prompt, asked.max_tokens, wanted_tokens)
+
+
+def read_response(body: bytes, *, wanted_tokens: int) -> Ask:
+    """Parse a request for a response; raises msgspec.MsgspecError or ValueError."""
+    asked = _decode_response(body)
+    return _asked(Kind.RESPONSE, asked, asked.input, asked.max_output_tokens, wanted_tokens)
+
+
+def _asked(
+    kind: Kind, asked: _CompletionBody | _ResponseBody, text: object, cap: int | None, wanted: int
+) -> Ask:
+    if asked.stream:
+        raise ValueError(f"a {kind} is not streamed here")
+    if cap is not None and cap < 0:
+        raise ValueError("the limit of tokens must be positive")
+    size = len(text) if isinstance(text, str) else len(msgspec.json.encode(text))
+    return Ask(
+        kind=kind,
+        model=asked.model,
+        prompt=_hash(text),
+        prompt_tokens=max(1, size // BYTES_PER_TOKEN),
+        output_tokens=min(wanted, cap or MAX_OUT_TOKENS, MAX_OUT_TOKENS),
+        is_cut=wanted > (cap or MAX_OUT_TOKENS),
+    )
+
+
 def read_embedding(body: bytes) -> Ask:
     """Parse an embedding request; raises msgspec.MsgspecError or ValueError."""
     asked = _decode_embedding(body)
@@ -122,6 +179,7 @@ def read_embedding(body: bytes) -> Ask:
         raise ValueError("input must not be empty")
     size = len(asked.input) if isinstance(asked.input, str) else len(body)
     return Ask(
+        kind=Kind.EMBEDDING,
         model=asked.model,
         prompt=_hash(asked.input),
         prompt_tokens=max(1, size // BYTES_PER_TOKEN),
@@ -144,6 +202,49 @@ def chat_body(ask: Ask, *, created: int) -> bytes:
             _first_text(ask) + _filler(ask),
             _finish_reason(ask),
             _usage(ask),
+        )
+    )
+
+
+def completion_body(ask: Ask, *, created: int) -> bytes:
+    """The whole answer of a completion."""
+    return (
+        b'{"id":"cmpl-%016x","object":"text_completion","created":%d,"model":%b,'
+        b'"choices":[{"index":0,"text":"%b","logprobs":null,"finish_reason":"%b"}],"usage":%b}'
+        % (
+            ask.prompt,
+            created,
+            msgspec.json.encode(ask.model),
+            _first_text(ask) + _filler(ask),
+            _finish_reason(ask),
+            _usage(ask),
+        )
+    )
+
+
+def response_body(ask: Ask, *, created: int) -> bytes:
+    """The whole answer of a response."""
+    ended = (
+        b'"incomplete","incomplete_details":{"reason":"max_output_tokens"}'
+        if ask.is_cut
+        else b'"completed","incomplete_details":null'
+    )
+    return (
+        b'{"id":"resp_%016x","object":"response","created_at":%d,"status":%b,"error":null,'
+        b'"model":%b,"output":[{"type":"message","id":"msg_%016x","status":"completed",'
+        b'"role":"assistant","content":[{"type":"output_text","text":"%b","annotations":[]}]}],'
+        b'"usage":{"input_tokens":%d,"input_tokens_details":{"cached_tokens":0},'
+        b'"output_tokens":%d,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":%d}}'
+        % (
+            ask.prompt,
+            created,
+            ended,
+            msgspec.json.encode(ask.model),
+            ask.prompt,
+            _first_text(ask) + _filler(ask),
+            ask.prompt_tokens,
+            ask.output_tokens,
+            ask.prompt_tokens + ask.output_tokens,
         )
     )
 

@@ -15,6 +15,7 @@ import httptools
 import msgspec
 
 from nightkiln.simulate import replies
+from nightkiln.simulate.answers import Kind
 from nightkiln.simulate.control import KEYED, control_reply
 from nightkiln.simulate.exchange import Exchange
 from nightkiln.simulate.provider import Provider
@@ -23,9 +24,16 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 MAX_URL_BYTES: Final = 8 * 1024
 RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds
 POISON: Final = b"__poison__"
-CHAT: Final = (b"/v1/chat/completions", b"/chat/completions")
-EMBEDDINGS: Final = (b"/v1/embeddings", b"/embeddings")
-ASKS: Final = frozenset(CHAT + EMBEDDINGS)
+ASKS: Final = {
+    prefix + path: kind
+    for prefix in (b"/v1", b"")
+    for path, kind in (
+        (b"/chat/completions", Kind.CHAT),
+        (b"/completions", Kind.COMPLETION),
+        (b"/responses", Kind.RESPONSE),
+        (b"/embeddings", Kind.EMBEDDING),
+    )
+}
 
 
 class Incoming(msgspec.Struct, gc=False):
@@ -216,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._reply(replies.error_reply(405, "use POST"))
             return
         try:
-            ask = provider.read(incoming.body, embeddings=incoming.path in EMBEDDINGS)
+            ask = provider.read(incoming.body, ASKS[incoming.path])
         except (msgspec.MsgspecError, ValueError) as error:
             tally.ended("bad_request", time.monotonic())
             self._reply(replies.error_reply(400, f"the request cannot be read: {error}"))

@@ -197,9 +197,16 @@ class Exchange:
     # What all of them use.
 
     def _body(self) -> bytes:
-        if self._ask.inputs is not None:
-            return answers.embedding_body(self._ask, dimensions=self._provider.settings.embed_dim)
-        return answers.chat_body(self._ask, created=int(time.time()))
+        ask, now = self._ask, int(time.time())
+        match ask.kind:
+            case answers.Kind.CHAT:
+                return answers.chat_body(ask, created=now)
+            case answers.Kind.COMPLETION:
+                return answers.completion_body(ask, created=now)
+            case answers.Kind.RESPONSE:
+                return answers.response_body(ask, created=now)
+            case _:
+                return answers.embedding_body(ask, dimensions=self._provider.settings.embed_dim)
 
     def _new_events(self) -> Iterator[bytes]:
         return answers.stream_events(
@@ -208,7 +215,9 @@ class Exchange:
 
     def _limit_headers(self) -> bytes:
         limits = self._provider.limits
-        return limits.headers(time.monotonic()) if limits.active else b""
+        if not limits.active or not self._provider.settings.tells:
+            return b""
+        return limits.headers(time.monotonic())
 
     def _count_answered(self) -> None:
         ask = self._ask

@@ -8,7 +8,15 @@ import random
 import time
 
 from nightkiln.simulate.admission import Place, RateLimits, Refusal, Slots, Waiter
-from nightkiln.simulate.answers import MAX_OUT_TOKENS, Ask, read_chat, read_embedding
+from nightkiln.simulate.answers import (
+    MAX_OUT_TOKENS,
+    Ask,
+    Kind,
+    read_chat,
+    read_completion,
+    read_embedding,
+    read_response,
+)
 from nightkiln.simulate.distributions import parse_distribution
 from nightkiln.simulate.faults import FaultKind, FaultTable
 from nightkiln.simulate.settings import SimulatorSettings
@@ -69,11 +77,15 @@ class Provider:
             self._slots, open_connections=self.open_connections, now=time.monotonic()
         )
 
-    def read(self, body: bytes, *, embeddings: bool) -> Ask:
+    def read(self, body: bytes, kind: Kind) -> Ask:
         """Parse a request to a model; raises msgspec.MsgspecError or ValueError."""
-        if embeddings:
+        if kind is Kind.EMBEDDING:
             return read_embedding(body)
-        return read_chat(body, wanted_tokens=int(min(self._out_tokens(), MAX_OUT_TOKENS)))
+        wanted = int(min(self._out_tokens(), MAX_OUT_TOKENS))
+        if kind is Kind.CHAT:
+            return read_chat(body, wanted_tokens=wanted)
+        read = read_completion if kind is Kind.COMPLETION else read_response
+        return read(body, wanted_tokens=wanted)
 
     def admit(self, ask: Ask, waiter: Waiter, now: float) -> Refusal | Place:
         """Count the request and say whether it is served, waits or is refused."""

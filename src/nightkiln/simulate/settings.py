@@ -51,6 +51,9 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     burst_s: Annotated[
         AtLeastZero, Meta(description="seconds of rpm and tpm that may be used at once")
     ] = 1.0
+    tells: Annotated[
+        int, Meta(ge=0, le=1, description="1 tells of rpm and tpm in x-ratelimit headers")
+    ] = 1
     p500: Annotated[Share, Meta(description="share answered 500")] = 0.0
     p503: Annotated[Share, Meta(description="share answered 503 with retry-after")] = 0.0
     p429: Annotated[Share, Meta(description="share answered 429 with retry-after")] = 0.0

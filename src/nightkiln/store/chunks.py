@@ -173,8 +173,8 @@ async def reopen(tx: Tx, job: JobId, *, classes: AbstractSet[str] | None, genera
     """Open for a retry every chunk with faults of these classes, or without all its answers.
 
     `classes` None means every class. The real part stays as the base that the
-    next commit replaces; its faulted rows leave the sums at once, so progress
-    only grows from here. Chunks already in `generation` are left alone, so a
+    next commit replaces; its rows with such faults leave the sums at once, so
+    progress only grows from here. Chunks already in `generation` are left alone, so a
     repeated call opens nothing. Returns how many were opened.
     """
     again = [
@@ -184,7 +184,7 @@ async def reopen(tx: Tx, job: JobId, *, classes: AbstractSet[str] | None, genera
     ]
     if not again:
         return 0
-    kept = {chunk.number: _without_faults(chunk.totals) for chunk in again}
+    kept = {chunk.number: _without_faults(chunk.totals, classes) for chunk in again}
     await tx.change(
         update(chunks)
         .where(chunks.c.job_id == job, chunks.c.number == bindparam("this"))
@@ -205,8 +205,10 @@ async def reopen(tx: Tx, job: JobId, *, classes: AbstractSet[str] | None, genera
     return len(again)
 
 
-def _without_faults(totals: Totals) -> Totals:
-    return msgspec.structs.replace(totals, failed=0, faults={})
+def _without_faults(totals: Totals, classes: AbstractSet[str] | None) -> Totals:
+    """What is left of a chunk's counts when the rows with these faults are open again."""
+    left = {} if classes is None else {k: n for k, n in totals.faults.items() if k not in classes}
+    return msgspec.structs.replace(totals, failed=sum(left.values()), faults=left)
 
 
 async def get(tx: Tx, job: JobId, number: int) -> Chunk:

@@ -8,7 +8,7 @@ from nightkiln.core.usage import Totals
 _totals = msgspec.json.Decoder(Totals)
 _spec = msgspec.json.Decoder(JobSpec)
 _live = msgspec.json.Decoder(Live)
-_columns = msgspec.json.Decoder(tuple[str, ...])
+_names = msgspec.json.Decoder(tuple[str, ...])
 
 
 def text_of(value: Totals | JobSpec | Live | tuple[str, ...]) -> str:
@@ -31,6 +31,6 @@ def live_of(text: str | None) -> Live | None:
     return None if text is None else _live.decode(text)
 
 
-def columns_of(text: str) -> tuple[str, ...]:
-    """The names of an input's columns from their column."""
-    return _columns.decode(text)
+def names_of(text: str) -> tuple[str, ...]:
+    """Some names, of columns or of fault classes, from their column."""
+    return _names.decode(text)

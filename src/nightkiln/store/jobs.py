@@ -1,8 +1,8 @@
 """Jobs in SQL. Every function is one step of a use case and runs in its transaction.
 
 Each field has one writer: `save` moves the state and what goes with it, `want`
-the request of a user, `set_live` the runner's last word, and only
-`chunks.commit` the sums. So a job that was read a while ago and saved now
+the request of a user, `set_manner` how it is run, `set_live` the runner's last
+word, and only `chunks.commit` the sums. So a job that was read a while ago and saved now
 cannot undo a cancel that came between, nor lose a count.
 """
 
@@ -138,6 +138,43 @@ async def want(tx: Tx, job: JobId, wanted: Wanted, *, project: ProjectId) -> Non
         raise _no_such(job)
 
 
+async def set_manner(tx: Tx, job: JobId, manner: str) -> None:
+    """Record how a job is run from here on, as JSON text. A job that is gone is ignored."""
+    await tx.change(update(jobs).where(jobs.c.id == job).values(manner=manner))
+
+
+async def manner_of(tx: Tx, job: JobId) -> str | None:
+    """How a job was last run, or None where nobody ever ran it."""
+    row = await tx.row(select(jobs.c.manner).where(jobs.c.id == job))
+    return None if row is None else row["manner"]
+
+
+async def ended_before(
+    tx: Tx, *, project: ProjectId, states: AbstractSet[JobState], before: float, limit: int = 1000
+) -> list[Job]:
+    """A project's jobs in these states that ended before a moment, oldest first."""
+    rows = await tx.rows(
+        select(jobs)
+        .where(jobs.c.project_id == project, jobs.c.ended_at < before)
+        .where(jobs.c.state.in_(sorted(state.value for state in states)))
+        .order_by(jobs.c.ended_at, jobs.c.id)
+        .limit(limit)
+    )
+    return [_job(row) for row in rows]
+
+
+async def ended_with(tx: Tx, *, project: ProjectId, model: str, limit: int) -> list[Job]:
+    """The newest jobs of a model that have results, newest first; of the last hundred at most."""
+    rows = await tx.rows(
+        select(jobs)
+        .where(jobs.c.project_id == project, jobs.c.ended_at.is_not(None), jobs.c.rows > 0)
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .limit(100)
+    )
+    found = [job for job in map(_job, rows) if job.spec.model == model and job.totals.ok]
+    return found[:limit]
+
+
 async def set_live(tx: Tx, job: JobId, live: Live) -> None:
     """Record the runner's last word. A job that is gone is ignored."""
     await tx.change(update(jobs).where(jobs.c.id == job).values(live=codec.text_of(live)))
@@ -162,6 +199,7 @@ def _moving(job: Job) -> dict[str, object]:
         "state": job.state.value,
         "reason": job.reason,
         "generation": job.generation,
+        "retry_classes": codec.text_of(job.retry_classes) if job.retry_classes else None,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
         "rows": job.rows,
@@ -179,11 +217,12 @@ def _job(row: RowMapping) -> Job:
         wanted=Wanted(row["wanted"]),
         reason=row["reason"],
         generation=row["generation"],
+        retry_classes=codec.names_of(row["retry_classes"] or "[]"),
         created_at=row["created_at"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         rows=row["rows"],
-        columns=codec.columns_of(row["columns"]),
+        columns=codec.names_of(row["columns"]),
         totals=codec.totals_of(row["totals"]),
         spent=codec.totals_of(row["spent"]),
         live=codec.live_of(row["live"]),

@@ -48,6 +48,8 @@ jobs: Final = Table(
     Column("spent", Text, nullable=False),
     Column("live", Text),
     Column("commit_seq", BigInteger, nullable=False),  # the last one given to a chunk
+    Column("manner", Text),  # how it was last run; opaque here
+    Column("retry_classes", Text),  # null: a generation asks every faulted row again
     # Attaching to a job by its key, and listing a project's jobs newest first.
     Index("jobs_by_key", "project_id", "idempotency_key", "created_at"),
     Index("jobs_by_age", "project_id", "created_at"),

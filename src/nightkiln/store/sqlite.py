@@ -160,7 +160,17 @@ def _sync_engine(path: Path, *, mode: str, pragmas: tuple[str, ...]) -> Engine:
 
 
 def _address(path: Path, *, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    return f"{address}&immutable=1" if mode == "ro" and _cannot_change(path) else address
+
+
+def _cannot_change(path: Path) -> bool:
+    """True for a folder that we may not write and where nobody is writing.
+
+    Even a reader of a write-ahead log makes files beside it, unless it is told
+    that the database cannot change. Whoever has it open leaves a log there.
+    """
+    return not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
 
 
 def _run_on_connect(engine: Engine, pragmas: tuple[str, ...]) -> None:

@@ -1,1 +1,1 @@
-"""Tables in and out: bytes of CSV, JSONL and text to Arrow and back, streaming."""
+"""Tables in and out: CSV, JSONL, text, Parquet and XLSX to Arrow and back, streaming."""

@@ -23,13 +23,15 @@ def check_present(wanted: Sequence[str], columns: Sequence[str], *, what: str) -
             )
 
 
-def check_collisions(columns: Sequence[str], fields: Sequence[str] = ()) -> None:
+def check_collisions(
+    columns: Sequence[str], fields: Sequence[str] = (), *, added: Sequence[str] = OUTPUT_COLUMNS
+) -> None:
     """Raise UsageError when an input column has the name of a column we add.
 
     `fields` are those of the answers' schema; they may not be named like ours either.
     """
-    ours = {*OUTPUT_COLUMNS, *fields}
-    if clash := [name for name in fields if name in OUTPUT_COLUMNS]:
+    ours = {*added, *fields}
+    if clash := [name for name in fields if name in added]:
         raise UsageError(
             f"the schema has properties named {quoted(clash)}, like columns the output adds",
             hint="rename them in the schema and run again",

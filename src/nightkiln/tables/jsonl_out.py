@@ -2,8 +2,8 @@
 
 A JSONL row keeps its bytes: our fields are spliced in before the closing brace,
 so key order, spacing and every digit stay. Rows of CSV and text become objects
-of strings. Our own numbers are numbers, what is unknown is null, and nothing
-is NaN.
+of strings, typed rows objects of numbers, truth values, texts and structures.
+Our own numbers are numbers, what is unknown is null, and so are NaN and infinity.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ import msgspec
 from nightkiln.tables.answerfields import AnswerFields
 from nightkiln.tables.base import LINE_COLUMN, OUTPUT_COLUMNS
 from nightkiln.tables.pieces import bounded, flat
+from nightkiln.tables.values import json_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,7 @@ class JsonlWriter:
     """Writes a JSONL file; `source` is the format the rows came in."""
 
     def __init__(self, columns: Sequence[str], *, source: str, fields: Sequence[str] = ()) -> None:
+        self.notices: list[str] = []
         self._fields = AnswerFields(fields)
         self._splices = source == "jsonl"
         self._columns = () if self._splices else tuple(columns)
@@ -33,7 +35,7 @@ class JsonlWriter:
         encode, names = msgspec.json.Encoder().encode, self._names
         rows = 0
         for inputs, answers in bounded(pieces):
-            values = [flat(inputs, name).to_pylist() for name in self._columns]
+            values = [json_of(flat(inputs, name)) for name in self._columns]
             values += [flat(answers, name).to_pylist() for name in OUTPUT_COLUMNS]
             values += self._fields.raws(answers)
             rows_of_values = zip(*values, strict=True)

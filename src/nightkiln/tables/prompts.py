@@ -3,6 +3,7 @@
 A template knows one thing, `{column}`, and is compiled once. Nothing in it is an
 attribute, an index or a format, and what a value contains is never looked at
 again: a cell that says `{secret}` puts those eight characters into the prompt.
+Typed values become text as `values` says; a null is empty text.
 """
 
 import re
@@ -12,15 +13,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.fault import Fault
 from nightkiln.core.job import PromptSpec
-from nightkiln.core.request import Prompt
+from nightkiln.core.request import Prompt, WireBody
+from nightkiln.tables.badrows import Flaw
 from nightkiln.tables.base import LINE_COLUMN
+from nightkiln.tables.batch_in import BATCH, bodies
 from nightkiln.tables.columns import check_present, listed
 from nightkiln.tables.fields import Picker, text_of
+from nightkiln.tables.jinja_template import TEMPLATE_FAILED, jinja_template
+from nightkiln.tables.values import is_binary, texts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MESSAGES_HINT: Final = 'give a JSON list like [{"role": "user", "content": "..."}]'
 _PIECES: Final = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]|[^{}]+")
 
 
@@ -34,22 +41,40 @@ class Renderer:
     def __init__(self, prompt: PromptSpec, columns: Sequence[str], kind: str) -> None:
         self._prompt = prompt
         self._jsonl = kind == "jsonl"
+        self._whole = kind == BATCH  # every row carries its whole body; its reader checked it
         self._columns = tuple(columns)
-        self.needed, self._pattern = _compiled(prompt, self._columns)
-        self._picker = Picker(self.needed) if self._jsonl else None
+        self.needed, self._pattern = ((), None) if self._whole else _compiled(prompt, self._columns)
+        self._jinja = None if prompt.jinja is None else jinja_template(prompt.jinja)
+        self._picker = Picker(self.needed) if self._jsonl and self._jinja is None else None
         self.check(self._columns)
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise UsageError for a column the prompt needs and the input does not have."""
         prompt = self._prompt
+        if self._jinja is not None:
+            self._jinja.check(columns)
+            return
         if prompt.template is not None:
             what = "the prompt"
         else:
             what = "--messages" if prompt.messages_column is not None else "--column"
         check_present(self.needed, columns, what=what)
 
+    def rendered(self, table: "pa.Table") -> Sequence[Prompt | Fault]:
+        """One prompt per row, in order. `flaws` found none in these rows at ingest.
+
+        A fault stands for a row that a Jinja template could not render this time.
+        """
+        if self._jinja is not None:
+            return self._jinja.texts(table, is_jsonl=self._jsonl)
+        return self.prompts(table)
+
     def prompts(self, table: "pa.Table") -> list[Prompt]:
-        """One prompt per row, in order. `require` has passed these rows at ingest."""
+        """The same where every row has to have a prompt. Raises InputError."""
+        if self._jinja is not None:
+            return [_sure(one) for one in self._jinja.texts(table, is_jsonl=self._jsonl)]
+        if self._whole:
+            return [WireBody(bytes(body)) for body in bodies(table)]
         if self._prompt.messages_column is not None:
             return [msgspec.Raw(text) for text in self._messages(table)]
         if self._picker is not None:
@@ -60,44 +85,43 @@ class Renderer:
             return self._joined([()] * table.num_rows)
         return self._joined(list(zip(*columns, strict=True)))
 
-    def require(
-        self,
-        table: "pa.Table | pa.RecordBatch",
-        first_line: int,
-        *,
-        starts: Sequence[int] = (),
-    ) -> None:
-        """Raise InputError, naming the line, for a row that cannot become a prompt.
+    def flaws(self, table: "pa.Table | pa.RecordBatch") -> dict[int, Flaw]:
+        """The rows that cannot become a prompt, by their index, and why.
 
-        `starts` says on which line each row begins; without it rows are taken
-        to be one line each.
+        Raises InputError for a column of bytes, of which no prompt can be made.
         """
-        if self._picker is not None:
-            self._require_keys(self._picker, table, starts or range(first_line, 1 << 62))
+        if self._jinja is not None:
+            texts = enumerate(self._jinja.texts(table, is_jsonl=self._jsonl))
+            return {
+                index: Flaw(text.message, code=TEMPLATE_FAILED)
+                for index, text in texts
+                if isinstance(text, Fault)
+            }
+        self._check_no_bytes(table)
+        found: dict[int, Flaw] = {}
         if self._prompt.messages_column is not None:
             for index, text in enumerate(self._messages(table)):
-                problem = _not_messages(text)
-                if problem:
-                    line = starts[index] if starts else first_line + index
-                    name = self._prompt.messages_column
-                    raise InputError(
-                        f'line {line}: the messages in "{name}" {problem}',
-                        line=line,
-                        hint='give a JSON list like [{"role": "user", "content": "..."}]',
+                if problem := _not_messages(text):
+                    reason = f'the messages in "{self._prompt.messages_column}" {problem}'
+                    found[index] = Flaw(reason, _MESSAGES_HINT)
+        if self._picker is not None:
+            for index, text in enumerate(table.column(LINE_COLUMN).to_pylist()):
+                raws = self._picker.raws(text)
+                if not all(raws):
+                    missing = next(
+                        key for key, raw in zip(self.needed, raws, strict=True) if not raw
                     )
+                    reason = f'no key "{missing}", which the prompt needs'
+                    found[index] = Flaw(reason, "give every line the key; null stands for no text")
+        return found
 
-    def _require_keys(
-        self, picker: Picker, table: "pa.Table | pa.RecordBatch", starts: Sequence[int]
-    ) -> None:
-        for index, text in enumerate(table.column(LINE_COLUMN).to_pylist()):
-            raws = picker.raws(text)
-            if not all(raws):
-                name = next(name for name, raw in zip(self.needed, raws, strict=True) if not raw)
-                line = starts[index]
+    def _check_no_bytes(self, table: "pa.Table | pa.RecordBatch") -> None:
+        for name in self.needed if self._picker is None else ():
+            kind = table.schema.field(name).type
+            if is_binary(kind):
                 raise InputError(
-                    f'line {line}: no key "{name}", which the prompt needs',
-                    line=line,
-                    hint="give every line the key; null stands for empty text",
+                    f'the column "{name}" holds bytes ({kind}), which no prompt can be made of',
+                    hint="turn it into text first, or leave it out of the prompt",
                 )
 
     def _joined(self, rows: Sequence[tuple[str, ...]]) -> list[Prompt]:
@@ -114,11 +138,21 @@ class Renderer:
         return [_raw_text(self._picker.raws(line)[0]) for line in lines]
 
 
+def _sure(text: str | Fault) -> str:
+    if isinstance(text, Fault):
+        raise InputError(text.message)
+    return text
+
+
 def _compiled(prompt: PromptSpec, columns: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The columns a prompt needs, and the %-pattern of a template."""
-    given = [bool(prompt.columns), prompt.template is not None, prompt.messages_column is not None]
-    if sum(given) > 1:
-        raise UsageError("--column, --prompt and --messages exclude each other; give one of them")
+    texts = (prompt.template, prompt.jinja, prompt.messages_column)
+    if sum([bool(prompt.columns), *(text is not None for text in texts)]) > 1:
+        raise UsageError(
+            "--column, --prompt, --template and --messages exclude each other; give one of them"
+        )
+    if prompt.jinja is not None:
+        return (), None  # its names are checked by itself
     if prompt.template is not None:
         return _template(prompt.template)
     if prompt.messages_column is not None:
@@ -129,7 +163,7 @@ def _compiled(prompt: PromptSpec, columns: tuple[str, ...]) -> tuple[tuple[str, 
         return columns, None
     raise UsageError(
         "say what the prompt is: --column NAME, --prompt 'TEXT WITH {COLUMN}'"
-        f" or --messages COLUMN; {listed(columns)}"
+        f", --template FILE.jinja or --messages COLUMN; {listed(columns)}"
     )
 
 
@@ -155,7 +189,13 @@ def _template(template: str) -> tuple[tuple[str, ...], str]:
 
 
 def _strings(table: "pa.Table | pa.RecordBatch", name: str) -> list[str]:
-    values: list[str | None] = table.column(name).to_pylist()
+    import pyarrow as pa
+
+    column = table.column(name)
+    if column.type != pa.string():
+        whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        column = texts_of(whole)
+    values: list[str | None] = column.to_pylist()
     return [value or "" for value in values]
 
 

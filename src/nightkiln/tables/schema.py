@@ -72,7 +72,10 @@ def _fault(code: str, message: str) -> Fault:
 
 def fields_of(spec: JobSpec) -> tuple[str, ...]:
     """The properties of a job's answers that get columns of their own; none without a schema."""
-    if spec.output_schema is None:
-        return ()
-    properties = msgspec.json.decode(spec.output_schema).get("properties")
+    return () if spec.output_schema is None else properties_of(spec.output_schema)
+
+
+def properties_of(schema: str | bytes) -> tuple[str, ...]:
+    """The top-level properties of a schema, in its order."""
+    properties = msgspec.json.decode(schema).get("properties")
     return tuple(properties) if isinstance(properties, dict) else ()

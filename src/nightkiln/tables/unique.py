@@ -27,7 +27,8 @@ import heapq
 import mmap
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -84,19 +85,26 @@ class UniqueIds:
         self._runs: list[_Run] = []
 
     def add(self, ids: "pa.Array", *, first_row: int) -> None:
-        """Take the ids of consecutive rows. Blocks come in row order."""
+        """Take the ids of consecutive rows; null is none. Blocks come in row order."""
         import pyarrow as pa
 
+        rows: Iterable[int] = range(first_row, first_row + len(ids))
+        if ids.null_count:
+            rows = compress(rows, ids.is_valid().to_pylist())
+            ids = ids.drop_null()
         self._digests += b"".join(map(self._digest, ids.cast(pa.binary()).to_pylist()))
-        self._rows.extend(range(first_row, first_row + len(ids)))
+        self._rows.extend(rows)
         if len(self._rows) >= self._run_rows:
             self._runs.append(_spilled(self._sorted(), self._scratch / f"run-{len(self._runs)}"))
 
-    def duplicates(self, ids_of: IdsOf) -> Duplicates:
-        """All repetitions, compared by value. `ids_of` reads the ids of suspects again."""
+    def duplicates(self, ids_of: IdsOf, *, most: int = SHOWN) -> Duplicates:
+        """All repetitions, compared by value; of the first `most` also which rows they are.
+
+        `ids_of` reads the ids of suspects again.
+        """
         if self._rows:
             self._runs.append(self._sorted())
-        found = _Found()
+        found = _Found(most)
         for batch in _batches(_suspects(self._runs, 0, _END, self._run_rows)):
             found.compare(batch, ids_of)
         return found.result()
@@ -224,7 +232,8 @@ def _batches(suspects: Iterator[_Suspect]) -> Iterator[list[_Suspect]]:
 class _Found:
     """Duplicates so far. Suspects come hash by hash, so it remembers one hash's ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._total = 0
         self._first: list[tuple[int, int, str]] = []  # row, first row, id
         self._hash = -1
@@ -242,13 +251,15 @@ class _Found:
             if first != suspect.row:
                 self._total += 1
                 self._first.append((suspect.row, first, value))
-        self._first = heapq.nsmallest(SHOWN, self._first)
+        if len(self._first) > 2 * self._most:
+            self._first = heapq.nsmallest(self._most, self._first)
 
     def result(self) -> Duplicates:
         """What was found over all batches."""
         return Duplicates(
             total=self._total,
             first=tuple(
-                Duplicate(id=value, first_row=first, row=row) for row, first, value in self._first
+                Duplicate(id=value, first_row=first, row=row)
+                for row, first, value in heapq.nsmallest(self._most, self._first)
             ),
         )

@@ -15,6 +15,7 @@ import msgspec
 
 from nightkiln.core.answer import Attempt
 from nightkiln.core.fault import Fault
+from nightkiln.core.usage import Saved
 
 MAGIC: Final = b"NKJRNL1\n"
 MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
@@ -37,7 +38,10 @@ class Faulted(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """A row's answer. `attempt` is None when no try brought it (a poison verdict)."""
+    """A row's answer. `attempt` is None when no try of the row's brought it.
+
+    That is a poison verdict, or the answer to an identical request (`reused`).
+    """
 
     row: int
     attempt: Attempt | None = None
@@ -47,6 +51,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag=3):
     model: str = ""
     reused: bool = False
     body: bytes | None = None
+    saved: Saved | None = None  # of a reused answer
 
 
 Frame: TypeAlias = Sent | Faulted | Answered

@@ -16,6 +16,7 @@ Locks are flock locks: they die with the process, whatever kills it.
 import fcntl
 import os
 import time
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -29,16 +30,33 @@ _LOOK_S: Final = 0.03
 
 
 class Lock:
-    """A held flock. Let go by `release`, or by the death of the process."""
+    """A held flock. Let go by `release`, or by the death of the process.
+
+    A flock belongs to whoever has the descriptor, so to forked children as well:
+    they would keep a job from everybody after their parent's death. So each
+    child closes what it inherits, which takes nothing from the parent.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        _HELD.add(self)
 
     def release(self) -> None:
         """Let go. Safe to call twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+_HELD: Final[weakref.WeakSet[Lock]] = weakref.WeakSet()
+
+
+def _let_go_of_the_parents() -> None:
+    for lock in list(_HELD):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go_of_the_parents)
 
 
 def try_lock(path: Path, *, shared: bool = False) -> Lock | None:

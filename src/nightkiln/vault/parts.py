@@ -32,6 +32,7 @@ ATTEMPT: Final = pa.struct(
         ("output_tokens", pa.int64()),
         ("cost_usd", pa.float64()),
         ("request_id", pa.string()),
+        ("http_status", pa.int32()),  # of a fault that came over HTTP
     ]
 )
 SCHEMA: Final = pa.schema(
@@ -127,6 +128,7 @@ def _attempts(lists: list[tuple[Attempt, ...]]) -> pa.Array:
         [a.usage.output_tokens for a in flat],
         [a.cost_usd for a in flat],
         [a.request_id or None for a in flat],
+        [None if a.fault is None else a.fault.status for a in flat],
     ]
     arrays = [pa.array(c, type=field.type) for c, field in zip(columns, ATTEMPT, strict=True)]
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=[*ATTEMPT]))

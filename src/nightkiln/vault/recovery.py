@@ -79,6 +79,7 @@ def whole(frame: Answered, attempts: Iterable[Attempt]) -> Answer:
         finish_reason=frame.finish_reason,
         model=frame.model,
         reused=frame.reused,
+        saved=frame.saved,
         body=frame.body,
         attempts=tuple(attempts),
     )

@@ -3,12 +3,13 @@
 A segment appears whole and durable or not at all. Its metadata carries the
 place in the source after its last row, so an ingest that was killed goes on
 from its last segment. User columns are stored under `c:<name>`, custom ids
-under `id`; so no user column can ever collide with ours.
+under `id`, what is wrong with a bad row under `bad` (null for the good ones,
+opaque here); so no user column can ever collide with ours.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
@@ -19,11 +20,12 @@ import pyarrow.parquet as pq
 
 from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Chunk
-from nightkiln.vault.durable import disk_errors, fsync_dir, whole
+from nightkiln.vault.durable import disk_errors, fsync_dir, replacing, whole
 from nightkiln.vault.home import JobFiles
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _ID: Final = "id"
+_BAD: Final = "bad"
 _PREFIX: Final = "c:"
 _NOTE: Final = "nightkiln"
 
@@ -33,6 +35,7 @@ class SegmentNote(msgspec.Struct, frozen=True, kw_only=True):
 
     first_row: int
     group_rows: tuple[int, ...]
+    bad: int = 0  # how many of its rows are bad
     end: msgspec.Raw
 
 
@@ -48,18 +51,27 @@ class SegmentWriter:
         self._row = next_row
         self._first = next_row
         self._groups: list[int] = []
+        self._bad = 0
         self._bytes = 0
         self._end = b"{}"
         self._writer: pq.ParquetWriter | None = None
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="segment-sync")
         self._syncing: list[Future[None]] = []
 
-    def add(self, rows: pa.RecordBatch, ids: pa.Array | None, *, end: bytes | None) -> None:
+    def add(
+        self,
+        rows: pa.RecordBatch,
+        ids: pa.Array | None,
+        *,
+        bad: pa.Array | None = None,
+        end: bytes | None,
+    ) -> None:
         """Append one chunk's rows; `end` is the JSON of the place after them.
 
-        Without a place a segment may not end here.
+        `bad` has a text for each bad row. Without a place a segment may not end here.
         """
-        batch = _stored(rows, ids)
+        bad = pa.nulls(rows.num_rows, pa.string()) if bad is None else bad
+        batch = _stored(rows, ids, bad)
         with disk_errors("writing an input segment"):
             if self._writer is None:
                 self._writer = pq.ParquetWriter(
@@ -70,6 +82,7 @@ class SegmentWriter:
             )
         self._row += batch.num_rows
         self._groups.append(batch.num_rows)
+        self._bad += len(bad) - bad.null_count
         self._bytes += batch.nbytes
         if end is not None:
             self._end = end
@@ -99,7 +112,10 @@ class SegmentWriter:
     def _seal(self) -> None:
         assert self._writer is not None
         note = SegmentNote(
-            first_row=self._first, group_rows=tuple(self._groups), end=msgspec.Raw(self._end)
+            first_row=self._first,
+            group_rows=tuple(self._groups),
+            bad=self._bad,
+            end=msgspec.Raw(self._end),
         )
         with disk_errors("writing an input segment"):
             self._writer.add_key_value_metadata({_NOTE: msgspec.json.encode(note).decode()})
@@ -107,7 +123,7 @@ class SegmentWriter:
         scratch, final = self._scratch(), self._files.segment(self._number)
         before = self._syncing[-1] if self._syncing else None
         self._syncing.append(self._pool.submit(_publish, scratch, final, before))
-        self._writer, self._groups, self._bytes = None, [], 0
+        self._writer, self._groups, self._bad, self._bytes = None, [], 0, 0
         self._number += 1
         self._first = self._row
 
@@ -125,9 +141,9 @@ def _publish(scratch: Path, final: Path, before: "Future[None] | None") -> None:
     crashpoints.reach("segment.renamed")
 
 
-def _stored(rows: pa.RecordBatch, ids: pa.Array | None) -> pa.RecordBatch:
-    names = [_PREFIX + name for name in rows.schema.names]
-    arrays = list(rows.columns)
+def _stored(rows: pa.RecordBatch, ids: pa.Array | None, bad: pa.Array) -> pa.RecordBatch:
+    names = [*(_PREFIX + name for name in rows.schema.names), _BAD]
+    arrays = [*rows.columns, bad]
     if ids is not None:
         names.append(_ID)
         arrays.append(ids)
@@ -138,9 +154,12 @@ def notes(files: JobFiles) -> list[SegmentNote]:
     """What the sealed segments say, in order, up to the first missing number."""
     found: list[SegmentNote] = []
     while (path := files.segment(len(found))).exists():
-        meta = pq.read_metadata(path).metadata or {}
-        found.append(msgspec.json.decode(meta[_NOTE.encode()], type=SegmentNote))
+        found.append(_note_of(pq.read_metadata(path).metadata))
     return found
+
+
+def _note_of(metadata: dict[bytes, bytes] | None) -> SegmentNote:
+    return msgspec.json.decode((metadata or {})[_NOTE.encode()], type=SegmentNote)
 
 
 class ChunkInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +167,7 @@ class ChunkInput(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: pa.Table  # the user's columns under their own names
     ids: pa.ChunkedArray | None
+    bad: dict[int, str] = {}  # what is wrong with the bad rows, by their index in the chunk
 
 
 class InputReader:
@@ -170,7 +190,7 @@ class InputReader:
         ids = table.column(_ID) if _ID in table.column_names else None
         mine = [name for name in table.column_names if name.startswith(_PREFIX)]
         rows = table.select(mine).rename_columns([name[len(_PREFIX) :] for name in mine])
-        return ChunkInput(rows=rows, ids=ids)
+        return ChunkInput(rows=rows, ids=ids, bad=_bad_of(table))
 
     def close(self) -> None:
         """Close the open segment."""
@@ -188,6 +208,46 @@ def stored_ids(files: JobFiles, segments: int) -> Iterator[pa.Array]:
             for group in range(segment.num_row_groups):
                 column = segment.read_row_group(group, columns=[_ID], use_threads=False)
                 yield from column.column(_ID).chunks
+
+
+def _bad_of(table: pa.Table) -> dict[int, str]:
+    """The bad rows of a row group by index; segments of older versions know of none."""
+    if _BAD not in table.column_names:
+        return {}
+    texts = table.column(_BAD)
+    if texts.null_count == len(texts):
+        return {}
+    return {index: text for index, text in enumerate(texts.to_pylist()) if text is not None}
+
+
+def stored_bad(files: JobFiles) -> Iterator[str]:
+    """What is stored of all bad rows in row order, a row group at a time."""
+    for number, note in enumerate(notes(files)):
+        if note.bad:
+            with pq.ParquetFile(files.segment(number)) as segment:
+                for group in range(segment.num_row_groups):
+                    table = segment.read_row_group(group, columns=[_BAD], use_threads=False)
+                    yield from _bad_of(table).values()
+
+
+def mark_bad(files: JobFiles, number: int, found: Mapping[int, str]) -> None:
+    """Write a sealed segment again with more bad rows, by row number. Safe to repeat."""
+    path = files.segment(number)
+    with disk_errors("marking bad rows"), pq.ParquetFile(path) as old, replacing(path) as file:
+        note = _note_of(old.metadata.metadata)
+        row, total = note.first_row, 0
+        schema = old.schema_arrow.remove_metadata()
+        with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1) as out:
+            for group, rows in enumerate(note.group_rows):
+                table = old.read_row_group(group, use_threads=False)
+                bad = _bad_of(table)
+                bad |= {each - row: found[each] for each in range(row, row + rows) if each in found}
+                texts = pa.array([bad.get(index) for index in range(rows)], pa.string())
+                table = table.set_column(table.column_names.index(_BAD), _BAD, texts)
+                out.write_table(table.replace_schema_metadata(None), row_group_size=max(1, rows))
+                row, total = row + rows, total + len(bad)
+            marked = msgspec.structs.replace(note, bad=total)
+            out.add_key_value_metadata({_NOTE: msgspec.json.encode(marked).decode()})
 
 
 def as_table(rows: pa.RecordBatch) -> pa.Table:

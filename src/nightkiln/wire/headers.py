@@ -9,8 +9,10 @@ import datetime as dt
 import email.utils
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+from nightkiln.core.limits import Limits
 
 LONGEST_WAIT_S: Final = 86_400.0  # a longer wait is somebody's mistake; we ask again after a day
 
@@ -36,6 +38,18 @@ _LIMITS: Final = (
     ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
     ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
     ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+)
+
+_PER_REQUEST: Final = (
+    ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"),
+    ("anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining"),
+)
+_PER_TOKEN: Final = (
+    ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens"),
+    ("x-ratelimit-limit-project-tokens", "x-ratelimit-remaining-project-tokens"),
+    ("anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining"),
+    ("anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining"),
+    ("anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining"),
 )
 
 
@@ -68,6 +82,34 @@ def limit_reset_s(headers: Mapping[str, str], *, now: float) -> float | None:
         and (wait := reset_s(headers.get(reset, ""), now=server_now(headers, now=now))) is not None
     ]
     return max(waits, default=None)
+
+
+def limits_of(headers: Mapping[str, str]) -> Limits | None:
+    """The rate limits a reply tells of, or None. Of several token limits the tightest."""
+    requests = [_told(headers, limit, left) for limit, left in _PER_REQUEST]
+    tokens = [_told(headers, limit, left) for limit, left in _PER_TOKEN]
+    request, token = _tightest(requests), _tightest(tokens)
+    if request is None and token is None:
+        return None
+    return Limits(
+        requests=request and request[0],
+        requests_left=request and request[1],
+        tokens=token and token[0],
+        tokens_left=token and token[1],
+    )
+
+
+def _told(headers: Mapping[str, str], limit: str, left: str) -> tuple[float, float] | None:
+    most, rest = number(headers.get(limit, "")), number(headers.get(left, ""))
+    if most is None or most <= 0:
+        return None
+    return most, most if rest is None else max(0.0, rest)
+
+
+def _tightest(told: Iterable[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Of several limits the one with the smallest share left."""
+    known = [one for one in told if one is not None]
+    return min(known, key=lambda one: one[1] / one[0], default=None)
 
 
 def reset_s(text: str, *, now: float) -> float | None:

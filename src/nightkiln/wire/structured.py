@@ -15,17 +15,17 @@ _MAX_DEPTH: Final = 64
 
 def response_format(schema: bytes) -> bytes:
     """The value of `response_format` for a schema, its own bytes passed through."""
-    meant = msgspec.json.decode(schema)
-    return msgspec.json.encode(
-        {
-            "type": "json_schema",
-            "json_schema": {
-                "name": NAME,
-                "strict": is_closed(meant),
-                "schema": msgspec.Raw(schema),
-            },
-        }
-    )
+    return msgspec.json.encode({"type": "json_schema", "json_schema": _named(schema)})
+
+
+def text_format(schema: bytes) -> bytes:
+    """The value of `text` of a response for a schema, its own bytes passed through."""
+    return msgspec.json.encode({"format": {"type": "json_schema", **_named(schema)}})
+
+
+def _named(schema: bytes) -> dict[str, object]:
+    strict = is_closed(msgspec.json.decode(schema))
+    return {"name": NAME, "strict": strict, "schema": msgspec.Raw(schema)}
 
 
 def is_closed(schema: object, depth: int = 0) -> bool:

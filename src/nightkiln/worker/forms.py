@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from nightkiln.backends.base import PromptBackend
+from nightkiln.backends.spoken import encoder_of
 from nightkiln.core.job import JobSpec
 from nightkiln.core.request import Prompt
 from nightkiln.dispatch.openchunk import Form
@@ -15,14 +16,15 @@ LARGER: Final = 2  # times the token budget, for an answer that did not fit its 
 
 def form_of(spec: JobSpec, backend: PromptBackend) -> Form:
     """The form of a job's requests at a backend. Raises UsageError for what it cannot say."""
-    encode = backend.encoder(spec)
+    encode = encoder_of(backend, spec)
     if spec.output_schema is None:
-        return Form(encode=encode, keep_bodies=spec.keep_bodies)
+        return Form(encode=encode, keep_bodies=spec.keep_bodies, task=spec.task)
     return Form(
         encode=encode,
-        larger=backend.encoder(_with_more_tokens(spec)),
+        larger=encoder_of(backend, _with_more_tokens(spec)),
         misfit=AnswerSchema(spec.output_schema.encode()).fault_of,
         keep_bodies=spec.keep_bodies,
+        task=spec.task,
     )
 
 

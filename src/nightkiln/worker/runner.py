@@ -48,6 +48,7 @@ class Ending(enum.StrEnum):
     PAUSE = "pause"  # a pause is wanted
     CANCEL = "cancel"  # a cancel is wanted
     GONE = "gone"  # the job is being deleted
+    CAPPED = "capped"  # a cap of its budget is reached
     WAITED = "waited"  # nothing moved for as long as it may wait
 
 
@@ -116,6 +117,9 @@ class Runner:
             if (ending := await self._told_to_end()) is not None:
                 return ending
             self._check_lane()
+            if reason := self._lane.capped:
+                self.waiting = reason
+                return Ending.CAPPED
             if self._waited_enough():
                 return Ending.WAITED
             await self._tick()
@@ -128,8 +132,8 @@ class Runner:
         Rows that wait for another try are no work at hand: fresh rows go past
         them, up to a bound, and their answers are what lets retries go again.
         """
-        aside = min(self._lane.waiting, _ASIDE * self._settings.slots)
-        target = 2 * self._settings.slots + aside
+        aside = min(self._lane.waiting, _ASIDE * self._lane.slots)
+        target = 2 * self._lane.slots + aside
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered
@@ -144,6 +148,8 @@ class Runner:
 
     def _begin(self, chunk: OpenChunk) -> None:
         chunk.on_answered = self._answered
+        for attempt in chunk.all_attempts():  # in the journal, and in no sum yet
+            self._lane.budget.had(attempt.usage, attempt.cost_usd)
         self._chunk_rows = max(self._chunk_rows, chunk.lease.chunk.rows)
         if chunk.unanswered:
             self._lane.add(chunk)
@@ -196,7 +202,7 @@ class Runner:
         fault = self._lane.breaker.fault
         if fault is None or self._lane.answered_any:
             return
-        if (error := _error_of(fault, self._lane.backend.name)) is not None:
+        if (error := error_of(fault, self._lane.backend.name)) is not None:
             raise error
 
     def _waited_enough(self) -> bool:
@@ -232,7 +238,7 @@ class Runner:
             rows_per_s=self.pace.rows_per_s,
             tokens_per_s=self.pace.tokens_per_s,
             in_flight=self._lane.in_flight,
-            slots=self._settings.slots,
+            slots=self._lane.slots,
             waiting=self.waiting,
         )
 
@@ -262,7 +268,7 @@ class Runner:
             await self._window.aclose()
 
 
-def _error_of(fault: Fault, backend: str) -> NightkilnError | None:
+def error_of(fault: Fault, backend: str) -> NightkilnError | None:
     """What ends a run before its first answer."""
     said = f"{backend}: {fault.code}" + (f": {fault.message}" if fault.message else "")
     if fault.kind is FaultClass.AUTH:

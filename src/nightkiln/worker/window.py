@@ -13,7 +13,7 @@ from typing import Final
 from nightkiln.core import crashpoints
 from nightkiln.core.chunk import Lease, Sealed
 from nightkiln.core.errors import DiskError
-from nightkiln.core.request import Prompt
+from nightkiln.core.request import Prompt, WireBody
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.vault.durable import as_disk_error, disk_errors
@@ -118,9 +118,11 @@ class Window:
             prompts=opened.prompts,
             form=self._form,
             recovered=opened.recovered,
+            bad=opened.bad,
         )
-        for answer in chunk.recovered_answers():
+        for answer in chunk.known_answers():
             self._tally.add(answer)
+        self._tally.not_asked += len(opened.bad)
         self.open[number] = chunk
         self._opened[number] = opened
         self._bytes[number] = sum(map(_size, opened.prompts.values()))
@@ -210,4 +212,6 @@ class Window:
 
 
 def _size(prompt: Prompt) -> int:
+    if isinstance(prompt, WireBody):
+        return len(prompt.json)
     return len(prompt) if isinstance(prompt, str) else memoryview(prompt).nbytes

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
+from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.openvino import OpenVINOEngine
 from nightkiln.core.answer import Reply
 from nightkiln.core.fault import Fault
 from nightkiln.core.job import JobSpec, PromptSpec, Sampling, SourceSpec

@@ -1,18 +1,22 @@
 """Engines that die: nothing is failed for it, and a row that kills twice is isolated.
 
-The machines are real pipelines; a thin shell around one dies where the test says.
+The engines are real processes with real pipelines; `dying.py` has those that die by themselves.
 """
 
 import asyncio
-import ctypes
-from collections.abc import Awaitable, Callable, Sequence
+import os
+import signal
+from array import array
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 
-from nightkiln.backends.engines.machine import Generated, Handle, Machine
-from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
+from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.openvino import OpenVINOEngine
+from nightkiln.backends.engines.process import EngineProcess
 from nightkiln.backends.engines.pump import Pump
 from nightkiln.core.answer import Reply
 from nightkiln.core.fault import Fault, FaultClass
@@ -20,115 +24,129 @@ from nightkiln.core.job import JobSpec
 from nightkiln.core.request import Request
 
 Ask: TypeAlias = Callable[..., Awaitable[Reply | Fault]]
+Arm: TypeAlias = Callable[..., None]
 POISON = "kill the engine"
 
 
-class Dying:
-    """A real machine that dies in `step` while `dies` says so."""
-
-    def __init__(self, machine: Machine, dies: Callable[[list[int]], bool]) -> None:
-        self._machine = machine
-        self._dies = dies
-        self._prompts: dict[Handle, list[int]] = {}
-
-    def begin(self, ids: Sequence[int], settings: Any) -> Handle:
-        handle = self._machine.begin(ids, settings)
-        self._prompts[handle] = list(ids)
-        return handle
-
-    def step(self) -> None:
-        self._machine.step()
-        if any(self._dies(ids) for ids in self._prompts.values()):
-            raise MemoryError("no memory for this")
-
-    def finished(self, handles: Sequence[Handle]) -> list[tuple[Handle, Generated]]:
-        ended = self._machine.finished(handles)
-        for handle, _ in ended:
-            del self._prompts[handle]
-        return ended
-
-    def cancel(self, handle: Handle) -> None:
-        self._prompts.pop(handle, None)
-        self._machine.cancel(handle)
-
-
 @pytest.fixture
-def dying(engine: OpenVINOEngine) -> Callable[[Callable[[list[int]], bool]], None]:
-    def arm(dies: Callable[[list[int]], bool]) -> None:
-        engine.pump = Pump(lambda: Dying(engine._load(), dies), side_by_side=64)
+def arm(engine: OpenVINOEngine, monkeypatch: pytest.MonkeyPatch) -> Arm:
+    """Give the engine a machine of `dying.py`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
-    return arm
+    def replace(name: str, *, silence_s: float = 300.0, **properties: str) -> None:
+        load = msgspec.structs.replace(
+            engine.load(), machine=f"dying:{name}", properties=properties
+        )
+        engine.pump = Pump(load, silence_s=silence_s)
+        engine.pump.set_up = engine.set_up
 
-
-async def test_an_engine_that_dies_once_fails_no_row(
-    ask: Ask, engine: OpenVINOEngine, dying: Callable[[Callable[[list[int]], bool]], None]
-) -> None:
-    deaths = iter([True])
-    dying(lambda _: next(deaths, False))
-    outcomes = await asyncio.gather(*(ask(f"row {n}", max_tokens=8) for n in range(32)))
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
-    assert engine.pump.restarts == 1
-    assert "no memory" in engine.pump.last_death
+    return replace
 
 
-async def test_a_row_that_kills_two_engines_is_poison_and_the_others_are_answered(
-    ask: Ask, engine: OpenVINOEngine, dying: Callable[[Callable[[list[int]], bool]], None]
-) -> None:
-    await engine.start()
+def process(engine: OpenVINOEngine) -> EngineProcess:
+    assert engine.pump.process is not None
+    return engine.pump.process
+
+
+def mark(engine: OpenVINOEngine, text: str) -> str:
+    """A text's ids as they travel, in hexadecimal digits."""
     assert engine._tokens is not None
-    mark = engine._tokens.encode(POISON)
-    await engine.pump.aclose()
-    dying(lambda ids: ",".join(map(str, mark)) in ",".join(map(str, ids)))
+    return array("q", engine._tokens.encode(text)).tobytes().hex()
+
+
+def answered(outcomes: list[Any]) -> bool:
+    return all(isinstance(outcome, Reply) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("how", ["raise", "kill"])
+async def test_an_engine_that_dies_once_fails_no_row(
+    ask: Ask, engine: OpenVINOEngine, arm: Arm, tmp_path: Path, how: str
+) -> None:
+    (tmp_path / "die").touch()
+    arm("Dying", DIE_BY=how, DIE_WHILE=str(tmp_path / "die"))
+    outcomes = await asyncio.gather(*(ask(f"row {n}", max_tokens=8) for n in range(32)))
+    assert answered(outcomes)
+    assert engine.pump.restarts == 1
+    assert ("SIGKILL" if how == "kill" else "no memory") in engine.pump.last_death
+
+
+@pytest.mark.parametrize("how", ["raise", "kill"])
+async def test_a_row_that_kills_two_engines_is_poison_and_the_others_are_answered(
+    ask: Ask, engine: OpenVINOEngine, arm: Arm, how: str
+) -> None:
+    arm("Dying", DIE_BY=how, DIE_OF=mark(engine, POISON))
     prompts = [f"row {n}" for n in range(20)]
     prompts[7] = f"please {POISON}"
     outcomes = await asyncio.gather(*(ask(prompt, max_tokens=8) for prompt in prompts))
     fault = outcomes[7]
     assert isinstance(fault, Fault)
     assert (fault.kind, fault.code, fault.sent) == (FaultClass.POISON, "engine_deaths", False)
-    others = outcomes[:7] + outcomes[8:]
-    assert all(isinstance(outcome, Reply) for outcome in others)
+    assert answered(outcomes[:7] + outcomes[8:])
     assert engine.pump.restarts == 2
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_killed_thread_is_replaced_and_its_rows_go_on(
+async def test_only_rows_inside_the_engine_are_suspected_of_its_death(
+    model: Path, spec_of: Callable[..., JobSpec]
+) -> None:
+    engine = OpenVINOEngine(EngineSettings(model=model, precision="f32", side_by_side=2))
+    await engine.start()
+    body = engine.encoder(spec_of({"max_tokens": 400, "ignore_eos": True}))("x")
+    deadline = asyncio.get_running_loop().time() + 60
+    asking = [
+        asyncio.ensure_future(engine.answer(Request(n, body), deadline=deadline)) for n in range(16)
+    ]
+    while not engine.pump._running:
+        await asyncio.sleep(0)
+    victim = process(engine)
+    victim.kill("a test")
+    await victim.ended
+    assert (len(engine.pump._alone), len(engine.pump._many)) == (4, 12)
+    await engine.aclose()
+    faults = await asyncio.gather(*asking)
+    assert {fault.code for fault in faults if isinstance(fault, Fault)} == {"closed"}
+
+
+async def test_a_killed_process_is_replaced_and_its_rows_go_on(
     ask: Ask, engine: OpenVINOEngine
 ) -> None:
     assert isinstance(await ask("warm", max_tokens=1), Reply)
     asking = [
         asyncio.ensure_future(ask(f"row {n}", max_tokens=200, ignore_eos=True)) for n in range(8)
     ]
-    await asyncio.sleep(0)
-    assert engine.pump._thread is not None
-    victim = engine.pump._thread.thread
-    assert victim.ident is not None
-    killed = ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(victim.ident), ctypes.py_object(SystemExit)
-    )
-    assert killed == 1
-    outcomes = await asyncio.gather(*asking)
-    assert all(isinstance(outcome, Reply) for outcome in outcomes)
-    assert not victim.is_alive()
+    while not engine.pump._running:
+        await asyncio.sleep(0)
+    victim = process(engine)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert answered(await asyncio.gather(*asking))
+    assert victim.ended.done()
+    assert process(engine).pid != victim.pid
     assert engine.pump.restarts == 1
 
 
-async def test_an_engine_that_cannot_be_loaded_is_unreachable_and_tried_again_later(
-    ask: Ask, engine: OpenVINOEngine
+async def test_a_process_that_hangs_is_replaced_and_its_rows_go_on(
+    ask: Ask, engine: OpenVINOEngine, arm: Arm
 ) -> None:
-    is_broken = True
+    arm("Dying", silence_s=2.0, DIE_WHILE="/no/such/file")
+    assert isinstance(await ask("warm", max_tokens=1), Reply)
+    os.kill(process(engine).pid, signal.SIGSTOP)
+    assert isinstance(await ask("x", max_tokens=4), Reply)
+    assert engine.pump.restarts == 1
+    assert "said nothing" in engine.pump.last_death
 
-    def load() -> Machine:
-        if is_broken:
-            raise MemoryError("no memory for weights")
-        return engine._load()
 
-    engine.pump = Pump(load)
+async def test_an_engine_that_cannot_be_loaded_is_unreachable_and_tried_again_later(
+    ask: Ask, engine: OpenVINOEngine, arm: Arm, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    arm("Unloadable", DIE_WHILE=str(broken))
     fault = await ask("x", max_tokens=1)
     assert isinstance(fault, Fault)
     assert (fault.kind, fault.code) == (FaultClass.TRANSIENT, "engine_down")
     assert fault.unreachable
     assert not fault.sent
-    is_broken = False
+    assert "no memory for weights" in fault.message
+    broken.unlink()
     assert isinstance(await ask("x", max_tokens=1), Reply)
 
 

@@ -1,19 +1,27 @@
 """Models are found on disk or at a hub; the hub is a small one of ours on loopback."""
 
+import asyncio
 import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.extra import needed
+from nightkiln.backends.engines.messages import Load
 from nightkiln.backends.engines.model_files import IR_FILE, find_model
-from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
+from nightkiln.backends.engines.openvino import OpenVINOEngine
 from nightkiln.backends.engines.openvino_machine import OpenVINOMachine
+from nightkiln.core.answer import Reply
 from nightkiln.core.errors import UnreachableError, UsageError
+from nightkiln.core.fault import Fault
+from nightkiln.core.job import JobSpec
+from nightkiln.core.request import Request
 
 COMMIT = "a" * 40
 
@@ -122,13 +130,46 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         find_model(str(tmp_path))
 
 
-async def test_a_model_in_openvinos_own_form_is_loaded(model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def own_form(model: Path, tmp_path: Path) -> Path:
+    """The model as OpenVINO writes it, without its tokenizer."""
     copy = tmp_path / "tiny.gguf"
     shutil.copy(model, copy)
-    OpenVINOMachine(copy, kv_cache_gb=1, side_by_side=8, precision="f32", enable_save_ov_model=True)
-    copy.unlink()
-    assert find_model(str(tmp_path)) == tmp_path
-    engine = OpenVINOEngine(EngineSettings(model=tmp_path, precision="f32"))
-    await engine.start()
-    await engine.aclose()
+    saving: dict[str, str | bool] = {"enable_save_ov_model": True}
+    OpenVINOMachine(
+        Load(machine="", model=str(copy), context=512, own_tokens=True, properties=saving)
+    )
+    return tmp_path
+
+
+async def test_a_model_in_openvinos_own_form_answers(
+    own_form: Path, spec_of: Callable[..., JobSpec]
+) -> None:
+    needed("openvino_genai").Tokenizer(own_form / "tiny.gguf", enable_save_ov_model=True)
+    (own_form / "tiny.gguf").unlink()
+    assert find_model(str(own_form)) == own_form
+    engine = OpenVINOEngine(EngineSettings(model=own_form, precision="f32"))
+    try:
+        await engine.start()
+        body = engine.encoder(spec_of({"max_tokens": 8, "logprobs": True}))("hello world")
+        deadline = asyncio.get_running_loop().time() + 60
+        reply = await engine.answer(Request(0, body), deadline=deadline)
+        long = engine.encoder(spec_of({"max_tokens": 8}))("word " * 3000)
+        fault = await engine.answer(Request(1, long), deadline=deadline)
+    finally:
+        await engine.aclose()
     assert "engine's own tokenizer" in engine.notices[0]
+    assert isinstance(reply, Reply)
+    assert reply.usage.output_tokens <= 8
+    told = json.loads(reply.body or b"{}")["choices"][0]["logprobs"]["content"]
+    assert all(one["logprob"] <= 0 for one in told)
+    assert isinstance(fault, Fault)
+    assert fault.code == "context_length_exceeded"
+
+
+async def test_a_model_without_its_tokenizer_is_refused_at_the_start(own_form: Path) -> None:
+    (own_form / "tiny.gguf").unlink()
+    engine = OpenVINOEngine(EngineSettings(model=own_form, precision="f32"))
+    with pytest.raises(UsageError, match="no tokenizer"):
+        await engine.start()
+    await engine.aclose()

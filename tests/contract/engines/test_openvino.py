@@ -9,9 +9,11 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 import pytest
 
-from nightkiln.backends.engines.openvino import EngineSettings, OpenVINOEngine
+from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.openvino import OpenVINOEngine
 from nightkiln.core.answer import Reply
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
@@ -87,6 +89,61 @@ async def test_a_stop_string_ends_the_answer_just_before_it(ask: Ask) -> None:
     assert reply.text == free[: free.index(stop)]
     assert reply.finish_reason == "stop"
     assert reply.usage.output_tokens < 24
+
+
+async def test_log_probabilities_are_those_of_the_reference(
+    ask: Ask, tiny: ModuleType, model: Path
+) -> None:
+    tokenizer = tiny.train_tokenizer()
+    text = "<|im_start|>user\nimport json<|im_end|>\n<|im_start|>assistant\n"
+    ids = tokenizer.encode(text).ids
+    reply = good(await ask("import json", max_tokens=6, ignore_eos=True, logprobs=True))
+    body = json.loads(reply.body or b"{}")
+    assert body["choices"][0]["message"]["content"] == reply.text
+    assert body["usage"] == {"prompt_tokens": len(ids), "completion_tokens": 6} | {
+        "total_tokens": len(ids) + 6
+    }
+    told = body["choices"][0]["logprobs"]["content"]
+    whole = b"".join(bytes(one["bytes"]) for one in told)
+    assert whole.decode(errors="replace") == reply.text
+    reference = tiny.Reference(model)
+    for one in told:
+        logits = reference._logits(ids)
+        taken = int(logits.argmax())
+        expected = logits[taken] - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+        assert one["logprob"] == pytest.approx(expected, abs=0.02)
+        assert one["top_logprobs"] == []
+        ids = [*ids, taken]
+
+
+async def test_a_job_that_keeps_bodies_gets_one_in_openais_form(
+    engine: OpenVINOEngine, spec_of: Callable[..., JobSpec]
+) -> None:
+    spec = msgspec.structs.replace(spec_of({"max_tokens": 4}), keep_bodies=True)
+    deadline = asyncio.get_running_loop().time() + 60
+    reply = good(await engine.answer(Request(0, engine.encoder(spec)("x")), deadline=deadline))
+    body = json.loads(reply.body or b"{}")
+    assert body["object"] == "chat.completion"
+    assert body["choices"][0]["logprobs"] is None
+    assert body["choices"][0]["finish_reason"] == reply.finish_reason
+
+
+async def test_a_schema_no_engine_can_follow_is_found_before_any_row(
+    engine: OpenVINOEngine, spec_of: Callable[..., JobSpec], ask: Ask
+) -> None:
+    schema = '{"type":"object","properties":{"code":{"type":"string","pattern":"(?<=x)y"}}}'
+    spec = msgspec.structs.replace(spec_of({"max_tokens": 4}), output_schema=schema)
+    with pytest.raises(UsageError, match=r"cannot follow the schema .*pattern.*[Ll]ookbehind"):
+        await engine.start(spec)
+    deadline = asyncio.get_running_loop().time() + 60
+    body = engine.encoder(spec)("x")
+    faults = await asyncio.gather(
+        *(engine.answer(Request(n, body), deadline=deadline) for n in range(8)),
+    )
+    for fault in map(bad, faults):
+        assert (fault.kind, fault.code, fault.sent) == (F.PERMANENT, "schema_refused", False)
+    good(await ask("x", max_tokens=2))
+    assert engine.pump.restarts == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -178,6 +235,9 @@ async def test_messages_and_a_system_text_reach_the_model(
         ({"max_tokens": 512}, "max-tokens"),
         ({"temperature": -1.0}, "temperature"),
         ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 1, "temperature": 0.5}, "top_logprobs"),
+        ({"top_logprobs": 1}, "logprobs=true"),
     ],
 )
 def test_settings_that_cannot_be_said_are_named_before_anything_runs(

@@ -55,7 +55,7 @@ class Life:
 
     def recovers(self, chunk: OpenChunk) -> None:
         """A chunk was opened: what its journals hold must be what was acknowledged, and more."""
-        found = {answer.row: said(answer) for answer in chunk.recovered_answers()}
+        found = {answer.row: said(answer) for answer in chunk.known_answers()}
         for row, answer in found.items():
             known = self.safe.get(row) or self.written.get(row)
             assert known == answer, f"row {row}: {answer} was never answered so, but {known}"

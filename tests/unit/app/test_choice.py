@@ -7,7 +7,7 @@ import pytest
 from nightkiln.app import choice
 from nightkiln.app.choice import PILOT, choose
 from nightkiln.core.errors import UsageError
-from nightkiln.core.job import PromptSpec
+from nightkiln.core.job import PromptSpec, Task
 from nightkiln.service.orders import Order
 
 
@@ -51,3 +51,18 @@ def test_keys_and_servers_that_are_seen_are_named_and_not_used(
     assert "the key OPENAI_API_KEY" in said
     assert f"a server at port {port}" in said
     assert "sk-secret" not in said
+
+
+@pytest.mark.parametrize("model", [None, PILOT])
+def test_the_pilot_is_never_asked_for_embeddings(model: str | None) -> None:
+    with pytest.raises(UsageError, match="pilot makes no embeddings") as caught:
+        choose(order(task=Task.EMBEDDING, model=model), {})
+    assert "--model" in caught.value.hint
+    assert "--endpoint" in caught.value.hint
+
+
+def test_the_task_decides_which_engine_runs_a_folder() -> None:
+    assert choose(order(task=Task.EMBEDDING, model="./m"), {}).kind == "embedding"
+    assert choose(order(model="./m"), {}).kind == "openvino"
+    url = "http://127.0.0.1:1/v1"
+    assert choose(order(task=Task.EMBEDDING, model="m", endpoint=url), {}).kind == "openai"

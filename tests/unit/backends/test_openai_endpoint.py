@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nightkiln.backends.endpoints.openai import EndpointSettings, OpenAIEndpoint, completions_url
+from nightkiln.backends.endpoints.openai import EndpointSettings, OpenAIEndpoint, url_of
 from nightkiln.backends.registry import PROMPT_BACKENDS, prompt_backend
 from nightkiln.backends.transport import Target
 from nightkiln.core.errors import UsageError
@@ -20,7 +20,7 @@ from nightkiln.core.job import JobSpec, PromptSpec, Sampling, SourceSpec
     ],
 )
 def test_requests_go_below_the_given_url(given: str, asked: str) -> None:
-    assert completions_url(given) == asked
+    assert url_of(given, "/chat/completions") == asked
 
 
 @pytest.mark.parametrize(

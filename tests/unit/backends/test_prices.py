@@ -2,7 +2,7 @@ import datetime as dt
 
 import pytest
 
-from nightkiln.backends.prices import Price, price_of
+from nightkiln.backends.prices import OwnPrice, Price, price_of, with_overrides
 from nightkiln.core.usage import Usage
 
 DAY = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -46,3 +46,18 @@ def test_inputs_beyond_the_first_tier_are_unpriced() -> None:
     )
     assert price.cost_usd(Usage(input_tokens=100)) == 100
     assert price.cost_usd(Usage(input_tokens=101)) is None
+
+
+def test_an_own_price_wins_over_the_table_and_holds_at_home_too() -> None:
+    own = OwnPrice(input_usd=2.0, output_usd=8.0, source="prices in nightkiln.toml")
+    prices = with_overrides({"gpt-4o-mini": own})
+    for url in (OPENAI, "http://127.0.0.1:8000/v1", None):
+        price = prices.price_of("gpt-4o-mini", url, on=DAY)
+        assert price is not None
+        assert price.cost_usd(Usage(input_tokens=10, cached_tokens=4, output_tokens=1)) == (
+            pytest.approx(28e-6)
+        )
+        assert price.source == "prices in nightkiln.toml"
+    known = prices.price_of("gpt-4o", OPENAI, on=DAY)
+    assert known == price_of("gpt-4o", OPENAI, on=DAY)
+    assert prices.price_of("gpt-4o", None, on=DAY) is None

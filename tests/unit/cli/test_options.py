@@ -1,5 +1,7 @@
 """The options of `run` as an order."""
 
+from pathlib import Path
+
 import pytest
 
 from nightkiln.cli.options import (
@@ -7,6 +9,7 @@ from nightkiln.cli.options import (
     Asked,
     allowance_of,
     delimiter_of,
+    flags_of,
     header_of,
     order_of,
     param_of,
@@ -14,6 +17,7 @@ from nightkiln.cli.options import (
     wait_of,
 )
 from nightkiln.cli.run import again_of
+from nightkiln.config import Source, flag_layer, parse
 from nightkiln.core.errors import UsageError
 from nightkiln.service.orders import Order
 
@@ -37,17 +41,25 @@ def order(**changed: object) -> Order:
         "param": (),
         "schema": None,
         "concurrency": 64,
-        "timeout": 600.0,
-        "kv_cache_gb": 1,
+        "timeout": None,
+        "kv_cache_gb": None,
         "wait": None,
         "limit": None,
         "input_format": None,
         "output_format": None,
+        "sheet": None,
+        "excel_safe": False,
+        "encoding": None,
+        "on_bad_row": None,
+        "bad_rows": None,
         "delimiter": ",",
         "id_column": None,
         "new": False,
     }
-    return order_of(Asked(**{**plain, **changed}), on_terminal=False)  # type: ignore[arg-type]
+    asked = Asked(**{**plain, **changed})  # type: ignore[arg-type]
+    folder = Path("/kiln")
+    flags = flag_layer(flags_of(asked), folder=folder, source=Source.FLAG)
+    return order_of(asked, parse([], {"HOME": "/home/ruth"}, flags), on_terminal=False)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +140,14 @@ def test_an_order_says_what_was_typed() -> None:
     assert made.prompt.separator == "\t"
     assert bytes(made.sampling.extra["top_p"]) == b"0.5"
     assert made.headers == (("X-A", "1"),)
+
+
+def test_what_was_not_typed_is_what_the_settings_say() -> None:
+    made = order()
+    assert (made.timeout_s, made.kv_cache_gb, made.wait_s) == (600.0, 1, 600.0)
+    made = order(timeout=7.5, kv_cache_gb=3, wait=0.0, temperature=0.0)
+    assert (made.timeout_s, made.kv_cache_gb, made.wait_s) == (7.5, 3, 0.0)
+    assert made.sampling.temperature == 0.0
 
 
 def test_the_command_to_repeat_begins_no_new_job_and_tells_no_secret() -> None:

@@ -13,7 +13,7 @@ from nightkiln.store.database import Database
 
 
 def found(home: Path) -> dict[str, Finding]:
-    return {finding.name: finding for finding in checkup(home, {})}
+    return {finding.name: finding for finding in checkup(home)}
 
 
 def test_a_folder_that_is_not_there_yet_is_fine_and_stays_away(tmp_path: Path) -> None:

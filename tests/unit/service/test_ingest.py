@@ -6,7 +6,7 @@ import pytest
 
 from nightkiln.core import crashpoints
 from nightkiln.core.errors import InputError
-from nightkiln.core.job import Job, PromptSpec
+from nightkiln.core.job import Job
 from nightkiln.service import ingest as ingesting
 from nightkiln.service.ingest import Ingested, Stopped, chunk_rows, ingest
 from nightkiln.vault import segments
@@ -113,14 +113,6 @@ async def test_a_source_that_is_gone_is_refused(kiln: Kilnful) -> None:
     Path(order.input).unlink()
     with pytest.raises(InputError, match="gone"):
         taken(kiln, job)
-
-
-async def test_custom_ids_that_repeat_are_named(kiln: Kilnful) -> None:
-    order = kiln.order(name="in.csv", id_column="id", prompt=PromptSpec(columns=("text",)))
-    Path(order.input).write_text("id,text\na,1\nb,2\na,3\n")
-    job = await kiln.accepted(order)
-    with pytest.raises(InputError, match="not unique"):
-        ingest(job, kiln.context.files(job.id), on_rows=lambda _: None, stop=lambda: False)
 
 
 async def test_a_table_without_rows_is_refused(kiln: Kilnful) -> None:

@@ -42,15 +42,25 @@ def made(path: Path) -> Path:
     return path
 
 
-def statements(path: Path) -> dict[str, str]:
+def schema_of(path: Path) -> dict[str, object]:
+    """Indexes by their SQL; tables by their columns and keys, whenever each was added."""
     connection = sqlite3.connect(path)
     try:
         found = connection.execute(
-            "select name, sql from sqlite_master where sql is not null and name not like 'alembic%'"
+            "select name, type, sql from sqlite_master"
+            " where sql is not null and name not like 'alembic%'"
         ).fetchall()
+        return {
+            name: re.sub(r"\s+", " ", sql)
+            if kind == "index"
+            else [
+                connection.execute(f"pragma {pragma}({name})").fetchall()
+                for pragma in ("table_info", "foreign_key_list")
+            ]
+            for name, kind, sql in found
+        }
     finally:
         connection.close()
-    return {name: re.sub(r"\s+", " ", sql) for name, sql in found}
 
 
 def test_alembics_head_is_ours() -> None:
@@ -63,7 +73,7 @@ def test_alembics_head_is_ours() -> None:
 def test_migrations_lead_to_the_schema(made: Path, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}", poolclass=NullPool)
     metadata.create_all(engine)
-    assert statements(made) == statements(tmp_path / "fresh.db")
+    assert schema_of(made) == schema_of(tmp_path / "fresh.db")
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(made), poolclass=NullPool)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []

@@ -1,4 +1,4 @@
-"""CSV in: what is taken, what is refused in which words, and that every place resumes."""
+"""CSV in: what is taken, how it goes on after a bad record, and that every place resumes."""
 
 import csv
 import io
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.errors import UsageError
 from nightkiln.core.job import SourceSpec
-from nightkiln.tables.base import BLOCK_BYTES, MAX_LINE_BYTES, Block, Place
+from nightkiln.tables.base import BLOCK_BYTES, CLIPPED, MAX_LINE_BYTES, Block, Place
 from nightkiln.tables.csv_in import CsvReader
 
 Source = Callable[..., SourceSpec]
@@ -113,59 +113,62 @@ def test_an_id_column_that_is_not_there_lists_the_columns(source: Source) -> Non
     assert caught.value.hint == 'did you mean "key"?'
 
 
-GOLDEN = [
-    (b"", "in.csv: the file is empty", None),
-    (b"\n\n", "in.csv: the file has no header", None),
-    ("a,b\n1,2\n".encode("utf-16"), "in.csv, line 1: the file is UTF-16, not UTF-8", 1),
-    (
-        b"a,b\n1,2\ncaf\xe9,3\n",
-        "in.csv, line 3: not UTF-8: byte 0xe9 at offset 11 of the file",
-        3,
-    ),
-    (
-        b'a,b\n"1\n1",2\n3\n',
-        "in.csv, line 4: too few fields: 1, where the header has 2",
-        4,
-    ),
-    (b"a,b\n1,2,3\n", "in.csv, line 2: too many fields: 3, where the header has 2", 2),
-    (
-        b"a,,b\n",
-        'in.csv, line 1: column 2 of the header has no name; the columns are: "a", "", "b"',
-        1,
-    ),
-    (b"a,b,a\n", 'in.csv, line 1: the header names "a" more than once', 1),
-    (b"a,b\n1,x\0\n", "in.csv, line 2: a NUL byte, which no text has", 2),
-    (b'a,b\n1,2\n3,"open\n5,6\n', "in.csv, line 3: a quote is opened here and never closed", 3),
-    (b'a,b\n1,"x"y\n', "in.csv, line 2: text follows a closing quote", 2),
-    (b"a,b\r1,2\r", "in.csv, line 1: a carriage return outside quotes", 1),
-]
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_after_a_bad_record_the_next_one_is_read(source: Source, size: int) -> None:
+    data = b'a,b\n1,2\n3\n4,"x"y\n"5\n5",6\n7,8,9\n10,\xff\nna\xc3\xafve,\xc3\xa9\n'
+    data += b'\xc3\xa9,13\n"14,\n15,16\n'
+    blocks = blocks_of(source("csv", data), rows=size)
+    assert rows_of(blocks) == [
+        ("1", "2"),
+        (None, None),
+        (None, None),
+        ("5\n5", "6"),
+        (None, None),
+        (None, None),
+        ("naïve", "é"),
+        ("é", "13"),
+        (None, None),
+    ]
+    bad = [bad for block in blocks for bad in block.bad]
+    assert [(one.row, one.line) for one in bad] == [(1, 3), (2, 4), (4, 7), (5, 8), (8, 11)]
+    assert [one.text for one in bad] == ["3", '4,"x"y', "7,8,9", "10,\ufffd", '"14,']
+    for number, block in enumerate(blocks, 1):
+        assert blocks_of(source("csv", data), rows=size, start=block.end) == blocks[number:]
 
 
-@pytest.mark.parametrize(("data", "message", "line"), GOLDEN, ids=[m for _, m, _ in GOLDEN])
-def test_what_cannot_be_taken_is_named_with_its_line(
-    source: Source, data: bytes, message: str, line: int | None
+@pytest.mark.parametrize(
+    ("endless", "after"),
+    [
+        (b"x" * (MAX_LINE_BYTES + 5) + b",1\n", 4),
+        (b'"' + b"x" * (MAX_LINE_BYTES + 5) + b'\nmore"",\n and",1\n', 6),
+        (b'"' + (b"x" * 999 + b"\n") * (MAX_LINE_BYTES // 1000 + 3) + b'",1\n', 33561),
+    ],
+    ids=["one line", "a long line within quotes", "many lines within quotes"],
+)
+def test_a_record_beyond_the_limit_is_passed_over(
+    source: Source, endless: bytes, after: int
 ) -> None:
-    with pytest.raises(InputError) as caught:
-        blocks_of(source("csv", data))
-    assert caught.value.message == message
-    assert caught.value.line == line
+    (block,) = blocks_of(source("csv", b"a,b\nfine,1\n" + endless + b"next,2\n"))
+    assert rows_of([block]) == [("fine", "1"), (None, None), ("next", "2")]
+    assert [(bad.line, bad.reason) for bad in block.bad] == [(3, "longer than 32 MB")]
+    assert block.starts == (2, 3, after)
+    assert 999 < len(block.bad[0].text) <= CLIPPED
 
 
-def test_an_empty_id_is_named_with_its_line(source: Source) -> None:
-    with pytest.raises(InputError) as caught:
-        blocks_of(source("csv", b'id,b\n"x\ny",2\n,3\n', id_column="id"))
-    assert caught.value.message == 'in.csv, line 4: the id in column "id" is empty'
+def test_a_field_longer_than_the_csv_module_takes_by_itself_is_read(source: Source) -> None:
+    (block,) = blocks_of(source("csv", b"a\n" + b"x" * 131_073 + b"\n"))
+    assert block.bad == ()
+    assert len(rows_of([block])[0][0]) == 131_073
 
 
-@pytest.mark.parametrize("opening", [b"", b'"'], ids=["without a line end", "within a quote"])
-def test_an_endless_record_is_refused_at_its_first_line(source: Source, opening: bytes) -> None:
-    piece = b"x" * 999 + (b"\n" if opening else b"x")
-    data = b"a\nfine\n" + opening + piece * (MAX_LINE_BYTES // len(piece) + 2)
-    with pytest.raises(InputError) as caught:
-        blocks_of(source("csv", data))
-    assert (
-        caught.value.message == "in.csv, line 3: the record that begins here is longer than 32 MB"
-    )
+def test_rows_without_an_id_are_bad_and_keep_their_values(source: Source) -> None:
+    (block,) = blocks_of(source("csv", b'id,b\n"x\ny",2\n,3\n', id_column="id"))
+    assert rows_of([block])[1] == ("", "3")
+    assert block.ids is not None
+    assert block.ids.to_pylist() == ["x\ny", None]
+    (bad,) = block.bad
+    assert (bad.row, bad.line, bad.reason) == (1, 4, 'the id in column "id" is empty')
+    assert bad.text == '["","3"]'
 
 
 def test_a_large_file_is_read_in_bounded_blocks(source: Source) -> None:

@@ -1,6 +1,7 @@
 """Prompts: joined, filled in or passed on, and never interpreted."""
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.errors import UsageError
 from nightkiln.core.job import PromptSpec
 from nightkiln.tables.prompts import Renderer
 
@@ -16,11 +17,11 @@ TICKETS = pa.table({"id": ["1", "2"], "the text": ["hello", None], "note": ["{id
 COLUMNS = tuple(TICKETS.column_names)
 
 
-def from_csv(prompt: PromptSpec, table: pa.Table = TICKETS) -> list[str | msgspec.Raw]:
+def from_csv(prompt: PromptSpec, table: pa.Table = TICKETS) -> Sequence[object]:
     return Renderer(prompt, tuple(table.column_names), "csv").prompts(table)
 
 
-def from_jsonl(prompt: PromptSpec, *lines: str) -> list[str | msgspec.Raw]:
+def from_jsonl(prompt: PromptSpec, *lines: str) -> Sequence[object]:
     keys = dict.fromkeys(key for line in lines for key in json.loads(line))
     return Renderer(prompt, tuple(keys), "jsonl").prompts(pa.table({"line": lines}))
 
@@ -96,7 +97,7 @@ def test_several_columns_need_to_be_told_apart() -> None:
         from_csv(PromptSpec())
     assert caught.value.message == (
         "say what the prompt is: --column NAME, --prompt 'TEXT WITH {COLUMN}'"
-        ' or --messages COLUMN; the columns are: "id", "the text", "note"'
+        ', --template FILE.jinja or --messages COLUMN; the columns are: "id", "the text", "note"'
     )
 
 
@@ -136,27 +137,24 @@ def test_messages_are_passed_on_as_they_came() -> None:
         ('["x"]', "do not fit: Expected `object`, got `str` - at `$[0]`"),
     ],
 )
-def test_messages_that_are_none_are_named_with_their_line(value: str, problem: str) -> None:
+def test_messages_that_are_none_are_named(value: str, problem: str) -> None:
     good = '[{"role": "user", "content": "x"}]'
     table = pa.table({"m": [good, value]})
     renderer = Renderer(PromptSpec(messages_column="m"), ("m",), "csv")
-    with pytest.raises(InputError) as caught:
-        renderer.require(table, 7, starts=(7, 12))
-    assert caught.value.message == f'line 12: the messages in "m" {problem}'
-    assert caught.value.line == 12
+    ((index, flaw),) = renderer.flaws(table).items()
+    assert (index, flaw.reason) == (1, f'the messages in "m" {problem}')
 
 
 def test_a_json_line_without_a_needed_key_is_named() -> None:
     table = pa.table({"line": ['{"a": null, "b": 1}', '{"b": 2}']})
     renderer = Renderer(PromptSpec(columns=("a",)), ("a", "b"), "jsonl")
-    with pytest.raises(InputError) as caught:
-        renderer.require(table, 10)
-    assert caught.value.message == 'line 11: no key "a", which the prompt needs'
-    assert caught.value.line == 11
+    ((index, flaw),) = renderer.flaws(table).items()
+    assert (index, flaw.reason) == (1, 'no key "a", which the prompt needs')
 
 
 def test_rows_that_fit_pass_the_check() -> None:
     renderer = Renderer(PromptSpec(columns=("the text",)), COLUMNS, "csv")
-    renderer.require(TICKETS, 2)
+    assert renderer.flaws(TICKETS) == {}
     renderer = Renderer(PromptSpec(messages_column="m"), ("m",), "jsonl")
-    renderer.require(pa.table({"line": ['{"m": [{"role": "user", "content": "x"}]}']}), 1)
+    table = pa.table({"line": ['{"m": [{"role": "user", "content": "x"}]}']})
+    assert renderer.flaws(table) == {}

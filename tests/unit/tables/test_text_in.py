@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.errors import UsageError
 from nightkiln.core.job import SourceSpec
 from nightkiln.tables.base import Block, Place
 from nightkiln.tables.text_in import TextReader
@@ -57,12 +57,6 @@ def test_the_limit_takes_the_first_lines(source: Source) -> None:
     assert texts_of([block]) == ["a", "b"]
     assert block.lines == (1, 2)
     assert block.starts == (1, 2)
-
-
-def test_bytes_that_are_no_text_are_named(source: Source) -> None:
-    with pytest.raises(InputError) as caught:
-        blocks_of(source("text", b"a\n\xfcber\n"))
-    assert caught.value.message == "in.text, line 2: not UTF-8: byte 0xfc at offset 2 of the file"
 
 
 def test_text_has_no_ids(source: Source) -> None:

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI chat completions, as a prompt backend.
+"""Any server that speaks as OpenAI does, as a prompt backend: chats, and what else it is asked.
 
 It sends each request once: whether and when to ask again is the plan's affair.
 """
@@ -6,21 +6,28 @@ It sends each request once: whether and when to ask again is the plan's affair.
 import ssl
 import time
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from nightkiln.backends.base import Encoder
-from nightkiln.backends.transport import Pool, Target
+from nightkiln.backends.transport import HttpReply, Pool, Target
 from nightkiln.backends.transport.target import parsed_url
 from nightkiln.backends.transport.tls import shared_context
 from nightkiln.core.answer import Reply
 from nightkiln.core.errors import UsageError
-from nightkiln.core.fault import Fault
-from nightkiln.core.job import JobSpec
+from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.job import JobSpec, Task
 from nightkiln.core.request import Request
-from nightkiln.wire.chat import PATH, ChatEncoder
-from nightkiln.wire.chatreply import parse_reply
 from nightkiln.wire.classify import classify
+from nightkiln.wire.headers import limits_of
+from nightkiln.wire.tasks import DIALECTS
+
+FAULT_BODY_BYTES: Final = 4 * 1024  # of an error that is kept; thousands of rows may wait with one
+LAST_BODY_BYTES: Final = 64 * 1024  # of a fault that mostly ends its row, so that few are held
+_LAST: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.INCOMPLETE})
+_LIMITS_S: Final = 0.1  # how often the limits in the headers are read ...
+_NO_LIMITS_S: Final = 5.0  # ... or looked for, where there were none
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +36,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str  # up to and including /v1
     credential: str | None = None  # the secret itself, already resolved
     headers: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()  # what headers hold besides, and no server may repeat to us
     name: str = ""  # for screens; the URL's host and port when empty
     keep_bodies: bool = False  # replies keep their raw body
 
@@ -39,15 +47,23 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
 class OpenAIEndpoint:
     """Asks an OpenAI-compatible server. Its repr and name hold no secret."""
 
+    tasks = frozenset(DIALECTS)
+
     def __init__(self, settings: EndpointSettings, *, tls: ssl.SSLContext | None = None) -> None:
         """Opens nothing yet. Raises UsageError for a URL or header that cannot be used."""
-        target = Target(completions_url(settings.url), _headers(settings))
+        urls = {task: url_of(settings.url, dialect.path) for task, dialect in DIALECTS.items()}
+        target = Target(urls[Task.CHAT], _headers(settings))
         if target.tls and tls is None:
             tls = shared_context()
         self._pool = Pool(target, tls=tls)
+        self._ways = {
+            task: (target.head_to(urls[task]), dialect.parse) for task, dialect in DIALECTS.items()
+        }
+        self._chats = self._ways[Task.CHAT]
         self._name = settings.name or f"{target.host}:{target.port}"
         self._keep_bodies = settings.keep_bodies
-        self._credential = settings.credential
+        self._limits_at = 0.0  # by the monotonic clock; reading headers costs more than a reply
+        self._secrets = tuple(filter(None, (settings.credential, *settings.secrets)))
 
     def __repr__(self) -> str:
         return f"OpenAIEndpoint({self._name!r})"
@@ -59,42 +75,57 @@ class OpenAIEndpoint:
 
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""
-        schema = None if spec.output_schema is None else spec.output_schema.encode()
-        return ChatEncoder(spec.model, spec.prompt.system, spec.sampling, schema).encode
+        return DIALECTS[spec.task].encoder(spec)
 
     async def answer(self, request: Request, *, deadline: float) -> Reply | Fault:
         """The model's reply, or why there is none, by `deadline` (event loop time)."""
-        reply = await self._pool.post(request.body, deadline)
+        # Most requests are chats, and an enum is slow to hash.
+        head, parse = self._chats if request.task is Task.CHAT else self._ways[request.task]
+        reply = await self._pool.post(request.body, deadline, head)
         if isinstance(reply, Fault):
             return reply
         if reply.status != 200:
             fault = classify(reply.status, reply.headers(), reply.body, now=time.time())
-            return self._without_credential(fault)
-        answer = parse_reply(reply.body, keep_body=self._keep_bodies)
+            return self._kept(fault, reply)
+        answer = parse(reply.body, keep_body=self._keep_bodies)
         if isinstance(answer, Fault):
-            return self._without_credential(answer)
-        request_id = reply.header(b"x-request-id")
-        return msgspec.structs.replace(answer, request_id=request_id) if request_id else answer
+            return self._kept(answer, reply)
+        request_id, limits = reply.header(b"x-request-id"), None
+        if (now := time.monotonic()) >= self._limits_at:
+            limits = limits_of(reply.headers())
+            self._limits_at = now + (_LIMITS_S if limits else _NO_LIMITS_S)
+        if request_id or limits:
+            return msgspec.structs.replace(answer, request_id=request_id, limits=limits)
+        return answer
 
-    def _without_credential(self, fault: Fault) -> Fault:
-        """Some servers repeat the credential in their error messages."""
-        if self._credential and self._credential in fault.message:
-            said = fault.message.replace(self._credential, "…")
-            return msgspec.structs.replace(fault, message=said)
-        return fault
+    def _kept(self, fault: Fault, reply: HttpReply) -> Fault:
+        """The fault with its reply where that is wanted. Some servers repeat the credential."""
+        said, body = fault.message, reply.body
+        for secret in self._secrets:
+            if secret in said:
+                said = said.replace(secret, "…")
+        room = LAST_BODY_BYTES if fault.kind in _LAST else FAULT_BODY_BYTES
+        unreadable = fault.kind is FaultClass.PROTOCOL
+        if not self._keep_bodies or unreadable or len(body) > room:
+            return fault if said is fault.message else msgspec.structs.replace(fault, message=said)
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), "…".encode())
+        return msgspec.structs.replace(fault, message=said, body=body)
 
     async def aclose(self) -> None:
         """Close all connections. Safe to call twice."""
         await self._pool.aclose()
 
 
-def completions_url(url: str) -> str:
+def url_of(url: str, path: str) -> str:
     """The URL that requests go to. A query, as Azure needs it, stays. Raises UsageError."""
     parts = parsed_url(url)
-    path = parts.path.rstrip("/")
-    if path.endswith(PATH):
-        raise UsageError(f"--endpoint: leave out {PATH}", hint=f"write {url.partition(PATH)[0]}")
-    return parts._replace(path=path + PATH, fragment="").geturl()
+    base = parts.path.rstrip("/")
+    for dialect in DIALECTS.values():
+        if base.endswith(dialect.path):
+            shorter = url.partition(dialect.path)[0]
+            raise UsageError(f"--endpoint: leave out {dialect.path}", hint=f"write {shorter}")
+    return parts._replace(path=base + path, fragment="").geturl()
 
 
 def _headers(settings: EndpointSettings) -> Mapping[str, str]:

@@ -31,6 +31,9 @@ class EngineSampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     frequency_penalty: float = 0.0
     ignore_eos: bool = False
     schema: str | None = None  # the text of a JSON schema that the answer has to follow
+    logprobs: bool = False  # of the tokens that were taken
+    top_logprobs: int = 0
+    body: bool = False  # the reply carries the whole answer in OpenAI's form
 
 
 class TextPart(msgspec.Struct, frozen=True):
@@ -75,14 +78,26 @@ def parse_sampling(raw: bytes) -> EngineSampling:
     return _decode_sampling(raw)
 
 
+def budget(said: EngineSampling, prompt: int, context: int) -> int | None:
+    """How many tokens may be generated after a prompt; None where it does not fit the context.
+
+    A budget that nobody asked for shrinks to what the context still holds.
+    """
+    room = context - prompt
+    limit = said.max_tokens or DEFAULT_MAX_TOKENS
+    if limit <= room:
+        return limit
+    return None if said.max_tokens is not None or room < 1 else room
+
+
 class BodyEncoder:
-    """Turns one job's rows into bodies. Raises UsageError for settings no engine of ours has."""
+    """Turns one job's rows into bodies."""
 
-    __slots__ = ("_raw_head", "_text_head")
+    __slots__ = ("_raw_head", "_text_head", "sampling")
 
-    def __init__(self, system: str | None, sampling: Sampling) -> None:
+    def __init__(self, system: str | None, sampling: EngineSampling) -> None:
         first = b"" if system is None else _encode({"role": "system", "content": system}) + b","
-        how = _encode(engine_sampling(sampling))
+        self.sampling = how = _encode(sampling)  # the same bytes in every body
         self._raw_head = b'{"sampling":' + how + b',"messages":[' + first
         self._text_head = self._raw_head + b'{"role":"user","content":'
 
@@ -96,7 +111,7 @@ class BodyEncoder:
         return b"%b%b]}" % (self._raw_head, messages[1:-1])
 
 
-def engine_sampling(sampling: Sampling) -> EngineSampling:
+def engine_sampling(sampling: Sampling, *, keep_body: bool = False) -> EngineSampling:
     """The job's sampling as an engine takes it. Raises UsageError, naming what it cannot take."""
     asked = {
         "max_tokens": sampling.max_tokens,
@@ -112,10 +127,11 @@ def engine_sampling(sampling: Sampling) -> EngineSampling:
         said = msgspec.convert(values, EngineSampling)
     except msgspec.ValidationError as problem:
         raise UsageError(f"sampling: {problem}") from problem
-    return _in_range(said)
+    _check_logprobs(said)
+    return msgspec.structs.replace(_in_range(said), body=keep_body or said.logprobs)
 
 
-_EXTRAS: Final = frozenset(EngineSampling.__struct_fields__) - {"schema"}
+_EXTRAS: Final = frozenset(EngineSampling.__struct_fields__) - {"schema", "body"}
 
 
 def _extra(name: str, raw: bytes) -> dict[str, Any]:
@@ -146,6 +162,19 @@ def _format(value: Any) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError("--param response_format must be text, json_object or a json_schema")
     return {"schema": _encode(schema).decode()}
+
+
+def _check_logprobs(said: EngineSampling) -> None:
+    """The engine tells of the token it took, and of no other."""
+    top = said.top_logprobs
+    if top and not said.logprobs:
+        raise UsageError("--param top_logprobs needs --param logprobs=true")
+    if top not in (0, 1) or (top and said.temperature > 0):
+        raise UsageError(
+            f"top_logprobs is {top}, but this engine tells the log probability of the token it"
+            " took and of no other",
+            hint="leave it out; 1 is possible at temperature 0, where that token is the likeliest",
+        )
 
 
 def _in_range(said: EngineSampling) -> EngineSampling:

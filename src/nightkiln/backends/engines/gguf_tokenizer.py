@@ -6,6 +6,7 @@ its expressions. For byte-level BPE with a `pre` we know, we build the original
 and pass ids. Nothing here guesses: for any other model the answer is None.
 """
 
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +26,11 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     whole_words: bool = False  # a piece that is a token is taken without merging
 
 
-_DIGITS_FIRST: Final = Cut(patterns=(r"\p{N}", _GPT2))
+# Every digit apart, and then as GPT-2 does: in one expression, which takes two thirds of the time.
+# White space before a digit is white space before a cut, so it is not held back for the next word.
+_DIGITS_FIRST: Final = Cut(
+    patterns=(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+",),
+)
 _ONE_DIGIT: Final = Cut(
     patterns=(rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_REST}",),
 )
@@ -75,6 +80,23 @@ class OwnTokenizer:
         """The text of ids; control tokens say nothing."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+    def piece(self, number: int) -> bytes:
+        """The bytes of one token, which may be a part of a character only."""
+        token: str = self._tokenizer.id_to_token(number) or ""
+        known = _bytes_of_letters()
+        return b"".join(known.get(letter) or letter.encode() for letter in token)
+
+
+@functools.cache
+def _bytes_of_letters() -> dict[str, bytes]:
+    """The letters by which byte-level vocabularies write bytes: printable ones stand for
+    themselves, and the others, in their order, for the letters from 256 on.
+    """
+    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = (byte for byte in range(256) if byte not in plain)
+    letters = {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
+    return letters | {chr(byte): bytes([byte]) for byte in plain}
 
 
 def rebuilt(metadata: GGUFMetadata) -> OwnTokenizer | None:

@@ -1,36 +1,34 @@
 """A model on this machine's CPU through OpenVINO GenAI, as a prompt backend.
 
-Rows become token ids here, on the event loop; the pipeline runs on its own
-thread. What cannot fit is refused before it reaches the pipeline, which would
-cut it or crash. Nothing is ever sent anywhere.
+Rows become token ids here, on the event loop, while the pipeline computes in a
+process of its own (`child.py` says why). What cannot fit is refused before it
+reaches the pipeline, which would cut it or crash. A schema is tried before any
+row, because a pipeline that cannot compile it is gone. Nothing is ever sent
+anywhere.
 """
 
 import asyncio
-from pathlib import Path
-from typing import Final, Protocol
+from array import array
+from typing import Final
 
 import msgspec
 
 from nightkiln.backends.base import Encoder
 from nightkiln.backends.engines.asking import (
-    DEFAULT_MAX_TOKENS,
     BodyEncoder,
     EngineSampling,
     engine_sampling,
     parse_asked,
     parse_sampling,
 )
+from nightkiln.backends.engines.base import EngineSettings
 from nightkiln.backends.engines.chat_template import ChatTemplate, PlainText, TemplateRefusal
 from nightkiln.backends.engines.gguf_file import GGUFMetadata, read_metadata
-from nightkiln.backends.engines.gguf_tokenizer import SAMPLES, rebuilt
-from nightkiln.backends.engines.machine import Generated, Machine
-from nightkiln.backends.engines.openvino_machine import (
-    EngineTokenizer,
-    OpenVINOMachine,
-    Settings,
-    asked_of_machine,
-)
+from nightkiln.backends.engines.gguf_tokenizer import SAMPLES, OwnTokenizer, rebuilt
+from nightkiln.backends.engines.messages import Ended, Load, Loaded
 from nightkiln.backends.engines.pump import CLOSED, TIMEOUT, Pump
+from nightkiln.backends.engines.reply_body import Token, chat_completion
+from nightkiln.backends.engines.ticket import Kind, Ticket
 from nightkiln.core.answer import Reply
 from nightkiln.core.errors import NightkilnError, UsageError
 from nightkiln.core.fault import MESSAGE_LIMIT, Fault, FaultClass
@@ -39,36 +37,17 @@ from nightkiln.core.request import Request
 from nightkiln.core.usage import Usage
 from nightkiln.wire.structured import response_format
 
+MACHINE: Final = "nightkiln.backends.engines.openvino_machine:OpenVINOMachine"
 DEFAULT_CONTEXT: Final = 2048  # when the model's files do not say
-_AHEAD: Final = 2  # rows in the pipeline for each at work: it fills its steps with their prompts
-_MAX_CONFIGS: Final = 256  # kinds of sampling remembered
-
-
-class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model runs here, and within what bounds."""
-
-    model: Path  # a GGUF file or an OpenVINO directory, see `model_files.find_model`
-    name: str = ""  # for screens; the file's stem when empty
-    kv_cache_gb: int = 1  # memory for what sequences remember
-    side_by_side: int = 64  # sequences in one step
-    precision: str = "auto"  # or f32, bf16
-    queue: int = 4096  # requests that may wait for the engine
-
-
-class Tokens(Protocol):
-    """Text to ids and back."""
-
-    def encode(self, text: str, *, whole: bool = False) -> list[int]:
-        """The ids of a text; of a `whole` prompt also the token it has to begin with."""
-        ...
-
-    def decode(self, ids: list[int]) -> str:
-        """The text of ids; control tokens say nothing."""
-        ...
+TRIAL_S: Final = 300.0  # for an engine to compile a schema
+_TRIAL_TEXT: Final = "a"
+_SLOTS: Final = 8  # rows in flight for each at work: they last while this process is busy
+_MAX_KINDS: Final = 256  # ways of sampling remembered
+_SHOWN: Final = 80  # characters of a schema in a message
 
 
 class OpenVINOEngine:
-    """Answers with a model in this process. `start` loads it; the first answer does so too."""
+    """Answers with a model on this machine. `start` loads it; the first answer does so too."""
 
     is_local = True  # its answers cost nothing
 
@@ -77,7 +56,7 @@ class OpenVINOEngine:
         self._settings = settings
         self._name = settings.name or settings.model.stem
         self._metadata: GGUFMetadata | None = None
-        self._tokens: Tokens | None = None
+        self._tokens: OwnTokenizer | None = None
         if settings.model.is_file():
             self._metadata = read_metadata(settings.model)
             self._tokens = rebuilt(self._metadata)
@@ -85,11 +64,11 @@ class OpenVINOEngine:
         self.notices: tuple[str, ...] = ()  # what a user should know, after `start`
         self._template: ChatTemplate | PlainText = PlainText()
         self._stops: frozenset[int] = frozenset()
-        self._configs: dict[tuple[bytes, int], tuple[EngineSampling, Settings]] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        self._kind_count = 0
         self._is_open = True
-        self._is_set_up = False
-        ahead = _AHEAD * settings.side_by_side
-        self.pump = Pump(self._load, side_by_side=ahead, queue=settings.queue)
+        self.pump = Pump(self.load(), side_by_side=self.slots, queue=settings.queue)
+        self.pump.set_up = self.set_up
 
     def __repr__(self) -> str:
         return f"OpenVINOEngine({self._name!r})"
@@ -102,19 +81,32 @@ class OpenVINOEngine:
     @property
     def slots(self) -> int:
         """How many requests to keep in flight, so that the engine never waits for the next."""
-        return 4 * self._settings.side_by_side
+        return _SLOTS * self._settings.side_by_side
 
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""
-        sampling = _with_schema(spec)
-        said = engine_sampling(sampling)
+        return self._body_encoder(spec).encode
+
+    def _body_encoder(self, spec: JobSpec) -> BodyEncoder:
+        said = engine_sampling(_with_schema(spec), keep_body=spec.keep_bodies)
         if said.max_tokens is not None and said.max_tokens >= self.context:
             raise _too_long(said.max_tokens, self.context)
-        return BodyEncoder(spec.prompt.system, sampling).encode
+        return BodyEncoder(spec.prompt.system, said)
 
-    async def start(self) -> None:
-        """Load the model. Raises UsageError when it cannot be loaded, MissingExtra."""
+    async def start(self, spec: JobSpec | None = None) -> None:
+        """Load the model, and try the job's schema once.
+
+        Raises UsageError when the model cannot be loaded or the schema not be
+        used, MissingExtra, UnreachableError.
+        """
         await self.pump.start()
+        if spec is None:
+            return
+        kind = self._kind(self._body_encoder(spec).sampling)
+        deadline = asyncio.get_running_loop().time() + TRIAL_S
+        fault = await self._tried(kind, deadline) if kind.is_risky else None
+        if fault is not None and fault.kind is FaultClass.PERMANENT:
+            raise UsageError(fault.message, hint="simplify the schema, or ask an endpoint")
 
     async def answer(self, request: Request, *, deadline: float) -> Reply | Fault:
         """The model's reply, or why there is none, by `deadline` (event loop time)."""
@@ -122,17 +114,19 @@ class OpenVINOEngine:
             return CLOSED
         if not self.pump.is_up and (fault := await self._started(deadline)) is not None:
             return fault
-        ready = self._prepared(request.body)
-        if isinstance(ready, Fault):
-            return ready
-        ids, said, config = ready
-        outcome = await self.pump.ask(ids, config, deadline=deadline)
+        ticket = self._ticket(request.body)
+        if isinstance(ticket, Fault):
+            return ticket
+        kind = ticket.kind
+        if kind.is_risky and (refusal := await self._tried(kind, deadline)) is not None:
+            return refusal
+        outcome = await self.pump.ask(ticket, deadline=deadline)
         if isinstance(outcome, Fault):
             return outcome
-        return self._reply(outcome, said, len(ids))
+        return self._reply(outcome, kind.said)
 
     async def aclose(self) -> None:
-        """End the engine's thread and free its memory. Safe to call twice."""
+        """End the engine's process, and with it its memory. Safe to call twice."""
         self._is_open = False
         await self.pump.aclose()
 
@@ -147,119 +141,165 @@ class OpenVINOEngine:
         except (OSError, ValueError, KeyError, TypeError):
             return DEFAULT_CONTEXT
 
+    def load(self) -> Load:
+        """What the engine's process is told to load."""
+        settings, found = self._settings, self._metadata
+        ends = {found.eos, found.end_of_turn} - {None} if found else set()
+        return Load(
+            machine=MACHINE,
+            model=str(settings.model),
+            context=self.context,
+            own_tokens=self._tokens is not None,
+            stops=tuple(ends),  # type: ignore[arg-type]  # None is taken out above
+            kv_cache_gb=settings.kv_cache_gb,
+            side_by_side=settings.side_by_side,
+            ahead=settings.side_by_side,
+            precision=settings.precision,
+            samples=SAMPLES if self._tokens is not None else (),
+        )
+
     async def _started(self, deadline: float) -> Fault | None:
         try:
             async with asyncio.timeout_at(deadline):
                 await self.pump.start()
         except TimeoutError:
             return TIMEOUT
-        except (NightkilnError, RuntimeError, MemoryError, OSError):
+        except NightkilnError:
             return self.pump.down()
-        return None if self._is_open and self._is_set_up else CLOSED
+        return None if self._is_open else CLOSED
 
-    def _load(self) -> Machine:
-        """A new machine; runs on the pump's thread, at first and after every death."""
-        settings = self._settings
-        machine = OpenVINOMachine(
-            settings.model,
-            kv_cache_gb=settings.kv_cache_gb,
-            side_by_side=settings.side_by_side,
-            precision=settings.precision,
-        )
-        self._set_up(machine.tokenizer, machine.stops)
-        assert self._tokens is not None
-        machine.decode = self._tokens.decode
-        return machine
-
-    def _set_up(self, theirs: EngineTokenizer, stops: frozenset[int]) -> None:
+    def set_up(self, loaded: Loaded) -> None:
         """Everything that has to be asked of the engine; the same after every load."""
-        found = self._metadata
-        ends = {found.eos, found.end_of_turn} - {None} if found else set()
-        self._stops = stops | ends  # type: ignore[operator]  # None is taken out above
+        self._stops = frozenset(loaded.stops)
         notices = []
         if self._tokens is None:
             notices.append(f"{self._name}: text is cut into tokens by the engine's own tokenizer")
-            self._tokens = theirs
-        elif self._tokens is not theirs:
-            differing = [s for s in SAMPLES if self._tokens.encode(s) != theirs.encode(s)]
+        else:
+            ours = [tuple(self._tokens.encode(text)) for text in SAMPLES]
+            differing = sum(map(tuple.__ne__, ours, loaded.samples))
             if differing:
                 notices.append(
-                    f"{self._name}: the engine would cut {len(differing)} of {len(SAMPLES)} sample"
+                    f"{self._name}: the engine would cut {differing} of {len(SAMPLES)} sample"
                     " texts into other tokens than the model's own tokenizer; ours is used"
                 )
-        template = found.template if found else theirs.template
+        template = self._metadata.template if self._metadata else loaded.template
         if template:
-            self._template = ChatTemplate(template, bos=theirs.bos, eos=theirs.eos)
+            self._template = ChatTemplate(template, bos=loaded.bos, eos=loaded.eos)
         else:
             notices.append(f"{self._name} has no chat template: it reads the text as it is")
         self.notices = tuple(notices)
-        self._is_set_up = True
+
+    # -- one way of sampling
+
+    def _kind(self, sampling: bytes) -> Kind:
+        kind = self._kinds.get(sampling)
+        if kind is None:
+            if len(self._kinds) >= _MAX_KINDS:
+                self._kinds.clear()
+            self._kind_count += 1
+            kind = self._kinds[sampling] = Kind(self._kind_count, parse_sampling(sampling))
+        return kind
+
+    async def _tried(self, kind: Kind, deadline: float) -> Fault | None:
+        """Why no row may be asked for in this way, found out once with a row of our own."""
+        if kind.refusal is not None or kind.is_proven:
+            return kind.refusal
+        if kind.trial is None:
+            kind.trial = asyncio.create_task(self._try(kind), name="an engine's schema on trial")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(kind.trial)
+        except TimeoutError:
+            return TIMEOUT
+
+    async def _try(self, kind: Kind) -> Fault | None:
+        ids = b"" if self._tokens is None else _packed(self._tokens.encode(_TRIAL_TEXT))
+        short = msgspec.structs.replace(kind.said, max_tokens=1)
+        self._kind_count += 1
+        ticket = Ticket(Kind(self._kind_count, short), ids=ids, text=_TRIAL_TEXT, is_trial=True)
+        deadline = asyncio.get_running_loop().time() + TRIAL_S
+        outcome = await self.pump.ask(ticket, deadline=deadline)
+        kind.trial = None
+        if isinstance(outcome, Ended):
+            kind.is_proven = True
+            return None
+        if outcome.kind not in (FaultClass.PERMANENT, FaultClass.POISON):
+            return outcome  # it says nothing about the schema: the next row tries again
+        schema = kind.said.schema or ""
+        shown = schema if len(schema) <= _SHOWN else f"{schema[: _SHOWN - 1]}…"
+        why = f"the engine cannot follow the schema {shown}: {outcome.message}"
+        kind.refusal = _refused("schema_refused", why)
+        return kind.refusal
 
     # -- one row
 
-    def _prepared(self, body: bytes) -> tuple[list[int], EngineSampling, Settings] | Fault:
-        """Ids and settings of a row, or why the engine will not be asked."""
-        assert self._tokens is not None
+    def _ticket(self, body: bytes) -> Ticket | Fault:
+        """What the engine is asked for a row, or why it will not be asked."""
         try:
             asked = parse_asked(body)
             text = self._template.render(asked.messages)
         except (msgspec.MsgspecError, TemplateRefusal) as problem:
             return _refused("bad_messages", str(problem))
+        kind = self._kind(bytes(asked.sampling))
+        if self._tokens is None:
+            return Ticket(kind, text=text) if text else _refused("bad_messages", _EMPTY)
         ids = self._tokens.encode(text, whole=True)
-        if not ids:
-            return _refused("bad_messages", "the prompt is empty")
-        how = bytes(asked.sampling)
-        said, config = self._config(how, self.context - len(ids))
-        if config is None:
-            wanted = f" and {said.max_tokens} to generate" if said.max_tokens else ""
-            return _refused(
-                "context_length_exceeded",
-                f"{len(ids)} tokens{wanted} do not fit the model's {self.context}",
-            )
-        return ids, said, config
+        return Ticket(kind, ids=_packed(ids)) if ids else _refused("bad_messages", _EMPTY)
 
-    def _config(self, how: bytes, room: int) -> tuple[EngineSampling, Settings | None]:
-        """The sampling and the engine's word for it; None where it does not fit the room."""
-        known = self._configs.get((how, 0))
-        if known is None:
-            said = parse_sampling(how)
-            limit = said.max_tokens or DEFAULT_MAX_TOKENS
-            known = self._remembered((how, 0), said, limit)
-        said, config = known
-        limit = said.max_tokens or DEFAULT_MAX_TOKENS
-        if limit <= room:
-            return said, config
-        if said.max_tokens is not None or room < 1:
-            return said, None
-        return self._configs.get((how, room)) or self._remembered((how, room), said, room)
-
-    def _remembered(
-        self, key: tuple[bytes, int], said: EngineSampling, limit: int
-    ) -> tuple[EngineSampling, Settings]:
-        if len(self._configs) >= _MAX_CONFIGS:
-            self._configs.clear()
-        made = said, asked_of_machine(said, limit, self._stops)
-        self._configs[key] = made
-        return made
-
-    def _reply(self, ended: Generated, said: EngineSampling, prompt: int) -> Reply | Fault:
-        assert self._tokens is not None
+    def _reply(self, ended: Ended, said: EngineSampling) -> Reply | Fault:
         if ended.reason == "exhausted":
             return _refused(
                 "kv_cache_exhausted",
                 f"{self._settings.kv_cache_gb} GB of --kv-cache-gb do not hold this row",
             )
-        ids, reason = ended.ids, ended.reason
-        text = self._tokens.decode(ids[:-1] if ids and ids[-1] in self._stops else ids)
+        text, reason = ended.text, ended.reason
+        if text is None:
+            assert self._tokens is not None
+            text = self._tokens.decode(self._said(ended))
         ends = [at for stop in said.stop if (at := text.find(stop)) >= 0]
         if ends:
             text, reason = text[: min(ends)], "stop"
-        return Reply(
+        reply = Reply(
             text=text,
             finish_reason=reason,
-            usage=Usage(input_tokens=prompt, output_tokens=len(ids)),
+            usage=Usage(input_tokens=ended.prompt, output_tokens=len(ended.ids)),
             model=self._name,
         )
+        return self._with_body(reply, ended, said) if said.body else reply
+
+    def _said(self, ended: Ended) -> list[int]:
+        """The ids that make the text: all but the one that ended it."""
+        ids = ended.ids
+        return ids[:-1] if ids and ids[-1] in self._stops else ids
+
+    def _with_body(self, reply: Reply, ended: Ended, said: EngineSampling) -> Reply:
+        tokens = self._told_tokens(reply, ended, is_cut=bool(said.stop)) if said.logprobs else None
+        body = chat_completion(reply, tokens, top=said.top_logprobs > 0)
+        return msgspec.structs.replace(reply, body=body)
+
+    def _told_tokens(self, reply: Reply, ended: Ended, *, is_cut: bool) -> list[Token]:
+        """The tokens of the text with their log probabilities; a stop string's are cut off."""
+        tokens: list[Token] = []
+        size, whole = 0, len(reply.text.encode())
+        for place, number in enumerate(self._said(ended)):
+            if is_cut and size >= whole:
+                break
+            if self._tokens is not None:
+                raw: bytes | None = self._tokens.piece(number)
+                text = (raw or b"").decode(errors="replace")
+            else:
+                text = ended.pieces[place]
+                raw = None if "\ufffd" in text else text.encode()
+            size += len(raw or b"?")
+            tokens.append(Token(text, ended.logprobs[place], raw))
+        return tokens
+
+
+_EMPTY: Final = "the prompt is empty"
+
+
+def _packed(ids: list[int]) -> bytes:
+    return array("q", ids).tobytes()
 
 
 def _refused(code: str, message: str) -> Fault:

@@ -1,132 +1,195 @@
-"""OpenVINO GenAI's continuous batching as a machine of steps, and its tokenizer.
+"""OpenVINO GenAI's continuous batching as a machine of steps; lives in an engine's own process."""
 
-Only the thread that loads it touches the pipeline; the tokenizer may be used by any.
-"""
-
-import itertools
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import msgspec
-
-from nightkiln.backends.engines.asking import EngineSampling
+from nightkiln.backends.engines.asking import EngineSampling, budget
 from nightkiln.backends.engines.extra import needed
+from nightkiln.backends.engines.gguf_file import read_metadata
+from nightkiln.backends.engines.gguf_tokenizer import rebuilt
 from nightkiln.backends.engines.json_grammar import UnknownSchema, grammar_of
-from nightkiln.backends.engines.machine import Generated, Handle
+from nightkiln.backends.engines.machine import NotTaken, words_of
+from nightkiln.backends.engines.messages import Ask, Ended, Learn, Load, Loaded
 from nightkiln.core.errors import UsageError
 
-
-class Settings(msgspec.Struct, frozen=True):
-    """How one request is sampled, and the texts at which it ends."""
-
-    config: Any  # a GenerationConfig
-    stop: tuple[str, ...] = ()
+_MAX_CONFIGS: Final = 256  # of the engine's own form of a way of sampling
 
 
-class Watched:
-    """A request with stop strings: its tokens are read as they come.
+class Running:
+    """One request in the pipeline.
 
-    The pipeline's own stop strings end at token borders: it either takes text
-    before the stop string away or leaves a piece of it. So we look ourselves.
+    One with stop strings is read as it goes on. The pipeline's own stop strings
+    end at token borders: it either takes text before the stop string away or
+    leaves a piece of it. So we look ourselves.
     """
 
-    __slots__ = ("ids", "reason", "stop", "window")
+    __slots__ = ("handle", "ids", "logprobs", "prompt", "reason", "said", "window")
 
-    def __init__(self, stop: tuple[str, ...]) -> None:
+    def __init__(self, handle: Any, said: EngineSampling, prompt: int) -> None:
+        self.handle = handle
+        self.said = said
+        self.prompt = prompt  # its tokens
         self.ids: list[int] = []
+        self.logprobs: list[float] = []
         self.reason: Any = None
-        self.stop = stop
         # A stop string of n bytes lies in at most n tokens; a few more to decode them by.
-        self.window = max(len(text.encode()) for text in stop) + 4
+        self.window = max((len(text.encode()) for text in said.stop), default=0) + 4
+
+    def read(self) -> None:
+        """Take what has been generated since it was last read.
+
+        Never by `read_all`: for a request still running it waits, holding the interpreter.
+        """
+        handle = self.handle
+        while handle.can_read():
+            for output in handle.read().values():
+                self.ids += output.generated_ids
+                self.reason = output.finish_reason
+                if self.said.logprobs:
+                    self.logprobs += output.generated_log_probs
 
 
 class OpenVINOMachine:
-    """A loaded pipeline."""
+    """A loaded pipeline. Raises UsageError when the model cannot be loaded."""
 
-    def __init__(
-        self, path: Path, *, kv_cache_gb: int, side_by_side: int, precision: str, **more: Any
-    ) -> None:
+    def __init__(self, load: Load) -> None:
         genai = needed("openvino_genai")
         scheduler = genai.SchedulerConfig()
-        scheduler.cache_size = kv_cache_gb
-        scheduler.max_num_seqs = side_by_side
+        scheduler.cache_size = load.kv_cache_gb
+        scheduler.max_num_seqs = load.side_by_side
         scheduler.enable_prefix_caching = True
-        hint = precision if precision != "auto" else best_precision()
-        properties = {"INFERENCE_PRECISION_HINT": hint, **more}
+        hint = load.precision if load.precision != "auto" else best_precision()
+        properties = {"INFERENCE_PRECISION_HINT": hint, **load.properties}
         try:
             self._pipeline = genai.ContinuousBatchingPipeline(
-                str(path), scheduler, "CPU", properties
+                load.model, scheduler, "CPU", properties
             )
         except RuntimeError as problem:
-            raise UsageError(f"{path} cannot be loaded: {_last_line(problem)}") from problem
-        self.tokenizer = EngineTokenizer(self._pipeline.get_tokenizer())
+            raise UsageError(f"{load.model} cannot be loaded: {words_of(problem)}") from problem
+        self._load = load
+        self._tokens = EngineTokenizer(self._pipeline.get_tokenizer())
+        if not load.own_tokens and not self._tokens.works:
+            raise UsageError(
+                f"{load.model} holds no tokenizer that works",
+                hint="export the model together with its openvino_tokenizer.xml",
+            )
         config = self._pipeline.get_config()
-        self.stops = frozenset({*config.stop_token_ids, config.eos_token_id} - {-1})
-        self.decode: Callable[[list[int]], str] = self.tokenizer.decode
-        self._watched: dict[Handle, Watched] = {}
-        self._numbers = itertools.count()
-        self._running = genai.GenerationStatus.RUNNING
+        known = {*config.stop_token_ids, config.eos_token_id, *load.stops} - {-1}
+        self._stops = frozenset(known)
+        self._learned: dict[int, EngineSampling] = {}
+        self._configs: dict[tuple[int, int], Any] = {}
+        self._running: dict[int, Running] = {}
+        self._stoppable: dict[int, Running] = {}  # of those, the ones with stop strings
+        self._alive = genai.GenerationStatus.RUNNING
         self._exhausted = genai.GenerationStatus.IGNORED
         self._length = genai.GenerationFinishReason.LENGTH
         self._tensor = needed("openvino").Tensor
-        self._array = needed("numpy").array
-        self._int64 = needed("numpy").int64
+        self._numpy = needed("numpy")
 
-    def begin(self, ids: Sequence[int], settings: Any) -> Handle:
-        """Take a request in. Raises ValueError for settings the pipeline refuses."""
-        tensor = self._tensor(self._array([ids], dtype=self._int64))
+    def loaded(self) -> Loaded:
+        """What only the engine knows about its model."""
+        tokens = self._tokens
+        return Loaded(
+            template=tokens.template,
+            bos=tokens.bos,
+            eos=tokens.eos,
+            stops=tuple(self._stops),
+            samples=tuple(tuple(tokens.encode(text)) for text in self._load.samples),
+        )
+
+    def learn(self, learn: Learn) -> None:
+        """Remember a way of sampling."""
+        if learn.anew:
+            self._learned.clear()
+            self._configs.clear()
+        self._learned[learn.number] = learn.sampling
+
+    def begin(self, ask: Ask) -> None:
+        """Take a request in. Raises NotTaken for what does not fit or the pipeline refuses."""
+        numpy, said = self._numpy, self._learned[ask.sampling]
+        if self._load.own_tokens:
+            ids = numpy.frombuffer(ask.ids, dtype=numpy.int64)
+        else:
+            ids = numpy.array(self._tokens.encode(ask.text, whole=True), dtype=numpy.int64)
+        prompt = len(ids)
+        if not prompt:
+            raise NotTaken("bad_messages", "the prompt is empty")
+        limit = budget(said, prompt, self._load.context)
+        if limit is None:
+            wanted = f" and {said.max_tokens} to generate" if said.max_tokens else ""
+            raise NotTaken(
+                "context_length_exceeded",
+                f"{prompt} tokens{wanted} do not fit the model's {self._load.context}",
+            )
         try:
-            handle = self._pipeline.add_request(next(self._numbers), tensor, settings.config)
+            config = self._config(ask.sampling, said, limit)
+            tensor = self._tensor(ids.reshape(1, prompt))
+            handle = self._pipeline.add_request(ask.number, tensor, config)
         except RuntimeError as problem:
-            raise ValueError(_last_line(problem)) from problem
-        if settings.stop:
-            self._watched[handle] = Watched(settings.stop)
-        return handle
+            raise NotTaken("engine_refused", words_of(problem)) from problem
+        running = self._running[ask.number] = Running(handle, said, prompt)
+        if said.stop:
+            self._stoppable[ask.number] = running
+
+    def _config(self, number: int, said: EngineSampling, limit: int) -> Any:
+        if (known := self._configs.get((number, limit))) is not None:
+            return known
+        if len(self._configs) >= _MAX_CONFIGS:
+            self._configs.clear()
+        config = self._configs[number, limit] = generation_config(said, limit, self._stops)
+        return config
 
     def step(self) -> None:
         """Bring every request one token further, or its prompt some way."""
         self._pipeline.step()
 
-    def finished(self, handles: Sequence[Handle]) -> list[tuple[Handle, Generated]]:
-        """Those of these requests that have ended."""
-        running = self._running
-        if self._watched:
-            self._stop_watched()
-        ended = [handle for handle in handles if handle.get_status() != running]
-        return [(handle, self._generated(handle)) for handle in ended]
+    def finished(self) -> list[Ended]:
+        """The requests that have ended."""
+        alive = self._alive
+        if self._stoppable:
+            self._stop()
+        over = [n for n, running in self._running.items() if running.handle.get_status() != alive]
+        return [self._ended(number) for number in over]
 
-    def _stop_watched(self) -> None:
+    def _stop(self) -> None:
         """Stop requests that have just said one of their stop strings."""
-        for handle, watched in self._watched.items():
-            _read(handle, watched)
-            if handle.get_status() == self._running:
-                tail = self.decode(watched.ids[-watched.window :])
-                if any(stop in tail for stop in watched.stop):
-                    handle.stop()
+        for running in self._stoppable.values():
+            running.read()
+            if running.handle.get_status() == self._alive:
+                tail = self._decode(running.ids[-running.window :])
+                if any(stop in tail for stop in running.said.stop):
+                    running.handle.stop()
 
-    def _generated(self, handle: Handle) -> Generated:
-        watched = self._watched.pop(handle, None) or Watched(("",))
-        _read(handle, watched)
-        if handle.get_status() == self._exhausted:
-            return Generated([], "exhausted")
-        return Generated(watched.ids, "length" if watched.reason == self._length else "stop")
+    def _ended(self, number: int) -> Ended:
+        running = self._running.pop(number)
+        self._stoppable.pop(number, None)
+        running.read()
+        ids = running.ids
+        if running.handle.get_status() == self._exhausted:
+            return Ended(number, [], "exhausted", running.prompt)
+        reason = "length" if running.reason == self._length else "stop"
+        if self._load.own_tokens:
+            return Ended(number, ids, reason, running.prompt, running.logprobs)
+        said = ids[:-1] if ids and ids[-1] in self._stops else ids
+        text, decode = self._tokens.decode(said), self._tokens.decode
+        pieces = [decode([one]) for one in ids] if running.said.logprobs else []
+        return Ended(number, ids, reason, running.prompt, running.logprobs, text, pieces)
 
-    def cancel(self, handle: Handle) -> None:
+    def cancel(self, number: int) -> None:
         """Give up a request; its memory is free after the next step."""
-        self._watched.pop(handle, None)
-        handle.cancel()
+        running = self._running.pop(number, None)
+        self._stoppable.pop(number, None)
+        if running is not None:
+            running.handle.cancel()
 
-
-def _read(handle: Handle, watched: Watched) -> None:
-    """Take what a request has generated since it was last read.
-
-    Never by `read_all`: for a request still running it waits, holding the interpreter.
-    """
-    while handle.can_read():
-        for output in handle.read().values():
-            watched.ids += output.generated_ids
-            watched.reason = output.finish_reason
+    @functools.cached_property
+    def _decode(self) -> Callable[[list[int]], str]:
+        """What turns ids into text as the owner does."""
+        if self._load.own_tokens and (own := rebuilt(read_metadata(Path(self._load.model)))):
+            return own.decode
+        return self._tokens.decode
 
 
 class EngineTokenizer:
@@ -138,11 +201,18 @@ class EngineTokenizer:
         self.bos: str = tokenizer.get_bos_token()
         self.eos: str = tokenizer.get_eos_token()
 
+    @property
+    def works(self) -> bool:
+        """False for a model that came without its tokenizer."""
+        try:
+            self.encode("a")
+        except RuntimeError:
+            return False
+        return True
+
     def encode(self, text: str, *, whole: bool = False) -> list[int]:
         """The ids of a text. A template writes its own first token, so none is added."""
-        return self._ids(text, special=whole and not (self.bos and text.startswith(self.bos)))
-
-    def _ids(self, text: str, *, special: bool) -> list[int]:
+        special = whole and not (self.bos and text.startswith(self.bos))
         encoded = self._tokenizer.encode(text, add_special_tokens=special)
         return [int(number) for number in encoded.input_ids.data[0]]
 
@@ -158,12 +228,8 @@ def best_precision() -> str:
     return "bf16" if "BF16" in able else "f32"
 
 
-def asked_of_machine(said: EngineSampling, max_tokens: int, stops: frozenset[int]) -> Settings:
-    """What the machine is told of this sampling. Shared by all rows that sample alike."""
-    return Settings(_generation_config(said, max_tokens, stops), said.stop)
-
-
-def _generation_config(said: EngineSampling, max_tokens: int, stops: frozenset[int]) -> Any:
+def generation_config(said: EngineSampling, max_tokens: int, stops: frozenset[int]) -> Any:
+    """What the engine is told of this sampling. Shared by all rows that sample alike."""
     genai = needed("openvino_genai")
     config = genai.GenerationConfig(
         max_new_tokens=max_tokens,
@@ -182,6 +248,8 @@ def _generation_config(said: EngineSampling, max_tokens: int, stops: frozenset[i
         config.rng_seed = said.seed
         if said.top_k is not None:
             config.top_k = said.top_k
+    if said.logprobs:
+        config.logprobs = 1
     if said.schema is not None:
         config.structured_output_config = _structured(said.schema)
     return config
@@ -194,9 +262,3 @@ def _structured(schema: str) -> Any:
         return structured(grammar=grammar_of(schema))
     except UnknownSchema:
         return structured(json_schema=schema)
-
-
-def _last_line(problem: BaseException) -> str:
-    """What the engine says, less the paths of its own sources."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return lines[-1].rpartition(": ")[2] if lines else type(problem).__name__

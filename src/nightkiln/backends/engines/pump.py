@@ -1,34 +1,48 @@
 """Requests in, outcomes out, over engines that may die.
 
-The problem: an engine in our own process can crash on a row, run out of
-memory, or lose its thread, with hundreds of requests in flight of which at most
-one is to blame. Failing them all would punish the innocent; asking them all
-again together would crash the next engine with the same row.
+The problem: an engine can crash on a row, run out of memory, or be killed, with
+hundreds of requests in flight of which at most one is to blame. Failing them
+all would punish the innocent; asking them all again together would crash the
+next engine with the same row.
 
 The way chosen: nothing is failed for a death. The engine starts again after a
-growing wait, and whoever was in flight is asked again, but alone, with nothing
-beside it. A request that kills a second engine while alone is poison; the
+growing wait, and whoever was in the engine is asked again, but alone, with
+nothing beside it. A request that kills a second engine while alone is poison; the
 others come back with their answers and never learn what happened. Only when no
 engine can be loaded several times in a row are callers told that the engine is
-down; what they ask later starts a new attempt.
+down; what they ask later starts a new attempt. A process that says nothing for
+minutes while it has work is killed, which makes it one of the dead.
 
-Everything here runs on the event loop; the threads are in `pumpthread`.
+A trial is a request whose answer nobody wants: it shows what becomes of an
+engine that is given a certain schema, before rows are beside it.
+
+What is asked in one turn of the loop goes out in one message. There is no timer
+per request: one timer stands at the earliest deadline and then looks at all.
+Everything here runs on the event loop; the engine runs in `child.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from nightkiln.backends.engines.machine import Generated, Machine
-from nightkiln.backends.engines.pumpthread import PumpThread, Report, Waiting
+from nightkiln.backends.engines.messages import Ask, Died, Learn, Load, Loaded, Orders, Told
+from nightkiln.backends.engines.process import EngineProcess
 from nightkiln.backends.engines.ticket import Outcome, Ticket
+from nightkiln.core import errors
+from nightkiln.core.errors import NightkilnError
 from nightkiln.core.fault import MESSAGE_LIMIT, Fault, FaultClass
 
 DEATHS: Final = 2  # engines that may die of a request before it is given up
 LOADS: Final = 3  # vain attempts to load before callers are told
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 30.0
-JOIN_S: Final = 30.0  # how long closing waits for the step in work
+_DOUBLINGS: Final = 10  # of the wait; more would only be cut to the longest
+SILENCE_S: Final = 300.0  # of a process with work, before it counts as hung
+LOADING_S: Final = 1800.0  # of a process that loads its model
+KNOWN: Final = 256  # ways of sampling that a process remembers
 
 CLOSED: Final = Fault(kind=FaultClass.LOCAL, code="closed", message="closed", sent=False)
 TIMEOUT: Final = Fault(
@@ -40,145 +54,303 @@ FULL: Final = Fault(
 
 
 class Pump:
-    """Owns the engine's thread and starts a new one when it dies."""
+    """Owns the engine's process and starts a new one when it dies."""
 
     def __init__(
-        self, load: Callable[[], Machine], *, side_by_side: int = 256, queue: int = 4096
+        self,
+        load: Load,
+        *,
+        side_by_side: int = 512,
+        queue: int = 4096,
+        silence_s: float = SILENCE_S,
     ) -> None:
+        self.process: EngineProcess | None = None
+        self.restarts = 0  # engines that died
+        self.last_death = ""  # what the last one said
+        # Called with what a loaded engine says; may raise NightkilnError.
+        self.set_up: Callable[[Loaded], None] = _nothing
         self._load = load
-        self._side_by_side = side_by_side
+        self._side_by_side = side_by_side  # requests that the process has at a time
         self._queue = queue
-        self._waiting = Waiting()
-        self._thread: PumpThread | None = None
+        self._silence_s = silence_s
+        self._many: deque[Ticket] = deque()
+        self._alone: deque[Ticket] = deque()  # suspects and trials: each runs with nothing beside
+        self._running: dict[int, Ticket] = {}  # by its number in the process
+        self._numbers = itertools.count()
+        self._learned: set[int] = set()  # kinds that the process knows
+        self._cancelled: list[int] = []
+        self._any_over = False  # of those running, perhaps: nobody waits for it any more
+        self._is_lonely = False
+        self._flush: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[None] | None = None  # done when a machine is loaded
+        self._timer_at = math.inf  # loop time
+        self._watch: asyncio.TimerHandle | None = None
+        self._launching: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[None] | None = None  # done when an engine is loaded
         self._is_loaded = False
         self._failed_loads = 0
-        self._barren = 0  # machines in a row that died before any outcome
+        self._barren = 0  # engines in a row that died before any outcome
         self._closed = False
-        self.restarts = 0  # machines that died
-        self.last_death = ""  # what the last one said
 
     @property
     def is_up(self) -> bool:
-        """True while a machine is loaded and has not died."""
+        """True while an engine is loaded and has not died."""
         return self._is_loaded
 
     async def start(self) -> None:
-        """Load a machine unless there is one. Raises what loading raised."""
+        """Load the model unless it is. Raises what loading raised, a NightkilnError."""
         if self._closed or self._is_loaded:
             return
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(_heard)
-            if self._timer is None and self._thread is None:
-                self._launch()
-        await asyncio.shield(self._ready)
+        ready = self._ready
+        self._see_to_it()
+        await asyncio.shield(ready)
 
-    async def ask(self, ids: Sequence[int], settings: Any, *, deadline: float) -> Outcome:
+    async def ask(self, ticket: Ticket, *, deadline: float) -> Outcome:
         """What became of a request, by `deadline` (event loop time). Cancelling gives it up."""
         if self._closed:
             return CLOSED
-        if len(self._waiting) >= self._queue:
+        if len(self._many) + len(self._alone) >= self._queue:
             return FULL
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(ids, settings, loop.create_future())
-        self._waiting.many.append(ticket)
-        self._waiting.wake.set()
-        timer = loop.call_at(deadline, self._expire, ticket)
+        ticket.deadline = deadline
+        (self._alone if ticket.is_trial else self._many).append(ticket)
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+        self._soon()
+        self._see_to_it()
         try:
             return await ticket.future
         except asyncio.CancelledError:
-            self._drop(ticket)
+            self._any_over = True
+            self._soon()
             raise
-        finally:
-            timer.cancel()
-
-    def _expire(self, ticket: Ticket) -> None:
-        ticket.end(TIMEOUT)
-        self._drop(ticket)
-
-    def _drop(self, ticket: Ticket) -> None:
-        ticket.dropped = True
-        self._waiting.cancelled.append(ticket)
 
     async def aclose(self) -> None:
-        """End the thread after its step and tell all who wait. Safe to call twice."""
+        """End the process and tell all who wait. Safe to call twice."""
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._thread is not None:
-            self._thread.stop()
-            await asyncio.to_thread(self._thread.thread.join, JOIN_S)
-            await asyncio.sleep(0)  # the thread's last word
+        for handle in (self._flush, self._timer, self._watch, self._launching):
+            if handle is not None:
+                handle.cancel()
+        if self.process is not None:
+            process = self.process
+            process.close()
+            await asyncio.shield(process.ended)
         self._end_all(CLOSED)
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
-    # -- the life of machines
+    # -- what goes out
 
-    def _launch(self) -> None:
-        self._timer = None
-        self._thread = PumpThread(
-            self._load,
-            self._waiting,
-            side_by_side=self._side_by_side,
-            report=Report(loaded=self._on_loaded, ended=self._on_ended, died=self._on_death),
-        )
+    def _soon(self) -> None:
+        """Hand over at the end of this turn of the loop."""
+        if self._flush is None and self._is_loaded:
+            self._flush = asyncio.get_running_loop().call_soon(self._hand_over)
 
-    def _on_loaded(self) -> None:
+    def _hand_over(self) -> None:
+        """One message with all that the process should do now."""
+        self._flush = None
+        if not self._is_loaded or self.process is None or self._closed:
+            return
+        if not self._running:
+            self.process.heard_at = asyncio.get_running_loop().time()  # its silence begins now
+        if self._any_over:
+            self._give_up()
+        learn: list[Learn] = []
+        ask: list[Ask] = []
+        while (ticket := self._next()) is not None:
+            kind = ticket.kind
+            if kind.number not in self._learned:
+                anew = len(self._learned) >= KNOWN and not learn and not ask
+                if anew:
+                    self._learned.clear()
+                self._learned.add(kind.number)
+                learn.append(Learn(kind.number, kind.said, anew))
+            number = next(self._numbers)
+            self._running[number] = ticket
+            ask.append(Ask(number, kind.number, ticket.ids, ticket.text))
+        if learn or ask or self._cancelled:
+            self.process.send(Orders(learn, self._cancelled, ask))
+            self._cancelled = []
+
+    def _next(self) -> Ticket | None:
+        """The request to hand over now. Suspects wait until nothing else runs, then run alone."""
+        running, alone, many = self._running, self._alone, self._many
+        if not running:
+            self._is_lonely = False
+        if self._is_lonely or len(running) >= self._side_by_side:
+            return None
+        while alone:
+            if running:
+                return None
+            ticket = alone.popleft()
+            if not ticket.is_over:
+                self._is_lonely = True
+                return ticket
+        while many:
+            ticket = many.popleft()
+            if not ticket.is_over:
+                return ticket
+        return None
+
+    def _give_up(self) -> None:
+        """Tell the process of the requests that nobody waits for any more."""
+        self._any_over = False
+        over = [number for number, ticket in self._running.items() if ticket.is_over]
+        for number in over:
+            del self._running[number]
+        self._cancelled += over
+
+    # -- what comes back
+
+    def _on_loaded(self, loaded: Loaded) -> None:
+        try:
+            self.set_up(loaded)
+        except NightkilnError as problem:
+            self._tell_ready(problem)
+            if self.process is not None:
+                self.process.kill(problem.message)
+            return
         self._is_loaded = True
         self._failed_loads = 0
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
-        self._ready = None
+        self._learned.clear()
+        self._tell_ready(None)
+        self._hand_over()
 
-    def _on_ended(self, ended: list[tuple[Ticket, Generated | str]]) -> None:
-        self._barren = 0
-        for ticket, outcome in ended:
-            ticket.end(_refusal(outcome) if isinstance(outcome, str) else outcome)
+    def _on_told(self, told: Told) -> None:
+        for ended in told.ended:
+            if (ticket := self._running.pop(ended.number, None)) is not None:
+                ticket.end(ended)
+        for refused in told.refused:
+            if (ticket := self._running.pop(refused.number, None)) is not None:
+                ticket.end(_permanent(refused.code, refused.message))
+        if told.ended or told.refused:
+            self._barren = 0
+            self._hand_over()
 
-    def _on_death(self, in_flight: list[Ticket], reason: BaseException | None) -> None:
-        was_loaded, self._is_loaded, self._thread = self._is_loaded, False, None
-        for ticket in in_flight:
-            self._survived(ticket)
+    # -- deadlines
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """End what is late, and set the timer to the next that can be."""
+        now, soonest = asyncio.get_running_loop().time(), math.inf
+        for ticket in self._tickets():
+            if ticket.is_over:
+                continue
+            if ticket.deadline <= now:
+                self._any_over = True
+                ticket.end(TIMEOUT)
+            else:
+                soonest = min(soonest, ticket.deadline)
+        self._timer, self._timer_at = None, math.inf
+        if soonest < math.inf:
+            self._set_timer(soonest)
+        self._soon()
+
+    def _tickets(self) -> Iterator[Ticket]:
+        return itertools.chain(self._running.values(), self._alone, self._many)
+
+    def _listen(self) -> None:
+        """Kill a process that has work and says nothing."""
+        self._watch = None
+        process = self.process
+        if process is None:
+            return
+        loop = asyncio.get_running_loop()
+        patience = self._silence_s if self._is_loaded else LOADING_S
+        if self._is_loaded and not self._running:
+            process.heard_at = loop.time()
+        if (left := process.heard_at + patience - loop.time()) <= 0:
+            process.kill(f"the engine's process said nothing for {patience:.0f} s")
+            left = patience
+        self._watch = loop.call_later(min(left, self._silence_s), self._listen)
+
+    # -- the life of engines
+
+    def _see_to_it(self) -> None:
+        """Start a process unless there is one or it is about to start."""
+        if self._launching is None and self.process is None:
+            self._launch()
+
+    def _launch(self) -> None:
+        self._launching = None
+        try:
+            self.process = EngineProcess(
+                self._load,
+                on_loaded=self._on_loaded,
+                on_told=self._on_told,
+                on_death=self._on_death,
+            )
+        except OSError as problem:
+            self._on_death(Died(reason=f"no process can be started: {problem.strerror}"))
+            return
+        if self._watch is None:
+            self._listen()
+
+    def _on_death(self, died: Died) -> None:
+        was_loaded, self._is_loaded, self.process = self._is_loaded, False, None
+        self.last_death = died.reason
+        in_flight, self._running = list(self._running.values()), {}
+        self._cancelled = []
         if self._closed:
+            self._alone.extend(in_flight)
             self._end_all(CLOSED)
             return
-        self.last_death = f"{type(reason).__name__}: {reason}" if reason else "its thread ended"
+        ahead = self._load.in_engine
+        suspects, innocent = in_flight[:ahead], in_flight[ahead:]
+        self._many.extendleft(reversed(innocent))  # they waited in the process: see `child.py`
+        for ticket in suspects:
+            self._survived(ticket, is_told=died.is_told)
         if was_loaded:
             self.restarts += 1
             self._barren += 1
         else:
             self._failed_loads += 1
-        if self._ready is not None and not self._ready.done() and reason is not None:
-            self._ready.set_exception(reason)
-            self._ready = None
-        wanted = was_loaded or len(self._waiting) or self._ready is not None
+            self._tell_ready(_error(died))
+        wanted = was_loaded or self._many or self._alone or self._ready is not None
         if self._failed_loads >= LOADS or not wanted:
             self._end_all(self.down())
             return  # the next `start` begins again
-        wait = min(FIRST_WAIT_S * 2.0 ** (self._barren + self._failed_loads - 1), LONGEST_WAIT_S)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._launch)
+        times = min(self._barren + self._failed_loads - 1, _DOUBLINGS)
+        wait = min(FIRST_WAIT_S * 2.0**times, LONGEST_WAIT_S)
+        self._launching = asyncio.get_running_loop().call_later(wait, self._launch)
 
-    def _survived(self, ticket: Ticket) -> None:
+    def _survived(self, ticket: Ticket, *, is_told: bool) -> None:
         """A request whose engine died under it: asked again alone, or given up."""
         ticket.deaths += 1
-        if ticket.dropped:
+        if ticket.is_over:
             return
-        if ticket.deaths >= DEATHS:
+        if ticket.is_trial and is_told:  # it ran alone, and the engine said why
+            ticket.end(_permanent("engine_refused", self.last_death))
+        elif ticket.deaths >= DEATHS:
+            message = f"{ticket.deaths} engines died of this row: {self.last_death}"
             ticket.end(
                 Fault(
                     kind=FaultClass.POISON,
                     code="engine_deaths",
-                    message=f"{ticket.deaths} engines died of this row",
+                    message=message[:MESSAGE_LIMIT],
                     sent=False,
                 )
             )
         else:
-            self._waiting.alone.append(ticket)
+            self._alone.append(ticket)
+
+    def _tell_ready(self, problem: NightkilnError | None) -> None:
+        ready, self._ready = self._ready, None
+        if ready is None or ready.done():
+            return
+        if problem is None:
+            ready.set_result(None)
+        else:
+            ready.set_exception(problem)
 
     def down(self) -> Fault:
         """What callers are told while no engine can be loaded."""
@@ -191,9 +363,13 @@ class Pump:
         )
 
     def _end_all(self, fault: Fault) -> None:
-        for queue in (self._waiting.alone, self._waiting.many):
+        for queue in (self._alone, self._many):
             while queue:
                 queue.popleft().end(fault)
+
+
+def _nothing(_: Loaded) -> None:
+    """What is done with a loaded engine when nobody says."""
 
 
 def _heard(ready: "asyncio.Future[None]") -> None:
@@ -202,10 +378,16 @@ def _heard(ready: "asyncio.Future[None]") -> None:
         ready.exception()
 
 
-def _refusal(said: str) -> Fault:
-    return Fault(
-        kind=FaultClass.PERMANENT,
-        code="engine_refused",
-        message=said[:MESSAGE_LIMIT],
-        sent=False,
+def _permanent(code: str, said: str) -> Fault:
+    return Fault(kind=FaultClass.PERMANENT, code=code, message=said[:MESSAGE_LIMIT], sent=False)
+
+
+def _error(died: Died) -> NightkilnError:
+    """The death of an engine that never was loaded, as an error for whoever wanted it."""
+    if died.error in ("UsageError", "MissingExtra"):
+        kind: type[NightkilnError] = getattr(errors, died.error)
+        return kind(died.reason, hint=died.hint)
+    return errors.UnreachableError(
+        f"the engine ended while it loaded the model: {died.reason}",
+        hint="another model, or less --kv-cache-gb, may fit this machine",
     )

@@ -43,9 +43,12 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def post(self, body: bytes, deadline: float) -> HttpReply | Fault:
+    async def post(
+        self, body: bytes, deadline: float, head: bytes | None = None
+    ) -> HttpReply | Fault:
         """Send one request and give its reply, or why there is none, by `deadline` (loop time).
 
+        `head` is one of the target's, for another path than its own.
         A fault with `sent=False` means that no byte left. Cancelling closes the connection.
         """
         loop = self._loop
@@ -58,7 +61,7 @@ class Pool:
                 return made
             connection = made
         future: asyncio.Future[HttpReply | Fault] = loop.create_future()
-        connection.send(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), deadline, future)
+        connection.send(b"%b%d\r\n\r\n%b" % (head or self._head, len(body), body), deadline, future)
         try:
             return await future
         except asyncio.CancelledError:

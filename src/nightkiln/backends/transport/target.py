@@ -1,4 +1,4 @@
-"""Where requests go: one URL with its headers, prepared once. It opens nothing."""
+"""Where requests go: a host, paths on it and headers, prepared once. It opens nothing."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _OURS: Final = frozenset(
 class Target:
     """A host and the head of every request to it. Its repr shows no header values."""
 
-    __slots__ = ("head", "host", "port", "tls", "url")
+    __slots__ = ("_rest", "head", "host", "port", "tls", "url")
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         """`url` is complete, with scheme and path. Raises UsageError for what HTTP cannot say."""
@@ -34,7 +34,12 @@ class Target:
         self.tls = parts.scheme == "https"
         self.host = _ascii_host(parts)
         self.port = parts.port or (443 if self.tls else 80)
-        self.head = _head(parts, self.host, headers)
+        self._rest = _rest(parts, self.host, headers)
+        self.head = _first_line(parts) + self._rest
+
+    def head_to(self, url: str) -> bytes:
+        """The head of a request to another path of the same host. Raises UsageError."""
+        return _first_line(parsed_url(url)) + self._rest
 
     def __repr__(self) -> str:
         return f"Target({self.url!r})"
@@ -76,15 +81,19 @@ def _ascii_host(parts: SplitResult) -> str:
         raise UsageError(f"--endpoint: {host!r} is no host name") from problem
 
 
-def _head(parts: SplitResult, host: str, headers: Mapping[str, str]) -> bytes:
-    """Everything up to the value of content-length, which comes last."""
+def _first_line(parts: SplitResult) -> bytes:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii():
         raise UsageError("--endpoint: write the URL's path in ASCII, percent-encoded")
+    return f"POST {path} HTTP/1.1\r\n".encode("ascii")
+
+
+def _rest(parts: SplitResult, host: str, headers: Mapping[str, str]) -> bytes:
+    """Everything after the first line, up to the value of content-length, which comes last."""
     shown = f"[{host}]" if ":" in host else host
     if parts.port is not None:
         shown += f":{parts.port}"
-    lines = [f"POST {path} HTTP/1.1", f"host: {shown}"]
+    lines = [f"host: {shown}"]
     for name, value in headers.items():
         checked_header(name, value)
         lines.append(f"{name.lower()}: {value}")

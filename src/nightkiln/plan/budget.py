@@ -1,0 +1,97 @@
+"""How much a job may still spend: money, tokens and time, with what is under way counted in.
+
+The problem: what a request costs is known when its answer is there, and by then
+hundreds of others are under way. A cap that is looked at afterwards is crossed
+by all of them together.
+
+The way chosen: every request reserves what it may cost when it leaves, and
+settles when it ends. It may leave only if what is spent, what is reserved and its
+own reservation stay within the cap. What to reserve is the most that a request
+of this job has used so far, with room to spare; before anything has come back,
+only a few requests may be under way. A request that may have been billed without
+an answer stays reserved for good. Pure: `now` is epoch seconds and comes in.
+"""
+
+from typing import Final
+
+import msgspec
+
+from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
+
+SCOUTS: Final = 4  # requests under way while nobody knows what one costs
+_MARGIN: Final = 1.25  # over the most that one request has used
+
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job may use in all its generations; None: no cap."""
+
+    cost_usd: float | None = None
+    tokens: int | None = None  # in and out
+    until: float | None = None  # epoch seconds; no request leaves later
+
+    @property
+    def is_set(self) -> bool:
+        """True when there is anything to keep to."""
+        return self != Caps()
+
+
+class Budget:
+    """One run's account of a job's caps. Not shared between threads."""
+
+    __slots__ = ("_caps", "_cost", "_in_flight", "_kept", "_most_cost", "_most_tokens", "_tokens")
+
+    def __init__(self, caps: Caps, spent: Totals) -> None:
+        self._caps = caps
+        self._cost = float(spent.cost_nanos)
+        self._tokens = spent.input_tokens + spent.output_tokens
+        self._in_flight = 0
+        self._kept = 0  # requests that may have been billed and never ended
+        self._most_cost = 0.0  # nano-dollars, of one request
+        self._most_tokens = 0
+
+    def may_send(self, now: float) -> bool:
+        """True if one more request stays within every cap, whatever those under way cost."""
+        return not self.reason(now)
+
+    def reason(self, now: float) -> str:
+        """Which cap the next request might cross; empty when none."""
+        caps, after = self._caps, self._in_flight + self._kept + 1
+        if caps.until is not None and now >= caps.until:
+            return "the deadline has come"
+        if caps.cost_usd is None and caps.tokens is None:
+            return ""
+        if not self._most_tokens and self._in_flight >= SCOUTS:
+            return "waiting for the first answers, to know what one costs"
+        if caps.cost_usd is not None:
+            cap = caps.cost_usd * NANOS_PER_USD
+            if self._cost >= cap or self._cost + after * _MARGIN * self._most_cost > cap:
+                return f"${self._cost / NANOS_PER_USD:.4f} of ${caps.cost_usd:g} are spent"
+        if caps.tokens is not None and (
+            self._tokens >= caps.tokens
+            or self._tokens + after * _MARGIN * self._most_tokens > caps.tokens
+        ):
+            return f"{self._tokens:,} of {caps.tokens:,} tokens are used"
+        return ""
+
+    def sent(self) -> None:
+        """A request leaves."""
+        self._in_flight += 1
+
+    def had(self, usage: Usage, cost_usd: float | None) -> None:
+        """A request of an earlier run, which no sum counts yet, used this."""
+        self._in_flight += 1
+        self.ended(usage, cost_usd)
+
+    def ended(self, usage: Usage, cost_usd: float | None) -> None:
+        """A request has come back, having used this."""
+        self._in_flight -= 1
+        tokens, cost = usage.input_tokens + usage.output_tokens, (cost_usd or 0.0) * NANOS_PER_USD
+        self._tokens += tokens
+        self._cost += cost
+        self._most_tokens = max(self._most_tokens, tokens)
+        self._most_cost = max(self._most_cost, cost)
+
+    def lost(self) -> None:
+        """A request has ended without an answer and may have been billed."""
+        self._in_flight -= 1
+        self._kept += 1

@@ -1,0 +1,71 @@
+"""May the next request go to this backend now, and if not, when? The limiter and the pacer as one.
+
+Both hear of refusals, and one refusal must not be punished twice. As long as many are
+in flight a refusal is the limiter's: whether the backend counts requests or
+slots, fewer in flight are fewer refusals. Where only a few may be in flight, one
+more or less is too coarse; there the pacer learns the rate, and from then on
+refusals are the pacer's until it forgets. Pure: `now` is in seconds.
+"""
+
+import math
+from typing import Final
+
+from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.limits import Limits
+from nightkiln.core.usage import Usage
+from nightkiln.plan.limiter import AdaptiveLimit
+from nightkiln.plan.pacing import Pacer
+
+FEW: Final = 32  # in flight: fewer are too coarse to meet a rate with
+TIMEOUT: Final = "timeout"  # the code of a fault that was our own patience's end
+_REFUSED: Final = frozenset({FaultClass.THROTTLE, FaultClass.OVERLOAD})
+_JUDGED: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.INCOMPLETE})
+
+
+class Gate:
+    """One backend's gate. Not shared between threads."""
+
+    __slots__ = ("limiter", "pacer")
+
+    def __init__(self, limiter: AdaptiveLimit, pacer: Pacer | None = None) -> None:
+        self.limiter = limiter
+        self.pacer = pacer or Pacer()
+
+    def ready_at(self, now: float, in_flight: int) -> float:
+        """When the next request may go: at most `now` at once, infinity not before a reply."""
+        if in_flight >= self.limiter.limit:
+            return math.inf
+        return self.pacer.ready_at(now)
+
+    def sent(self, now: float, in_flight: int) -> int:
+        """A request leaves; `in_flight` counts it. The stamp comes back with its end."""
+        self.pacer.sent()
+        return self.limiter.sent(now, in_flight)
+
+    def answered(self, now: float, stamp: int, *, latency_s: float, usage: Usage) -> None:
+        """A request brought an answer."""
+        self.pacer.answered(usage.input_tokens + usage.output_tokens)
+        self.limiter.answered(now, stamp, latency_s=latency_s, tokens=usage.output_tokens)
+
+    def told(self, now: float, limits: Limits) -> None:
+        """A reply told of rate limits."""
+        self.pacer.told(now, limits)
+
+    def faulted(
+        self, now: float, stamp: int, fault: Fault, *, in_flight: int, latency_s: float
+    ) -> None:
+        """A request ended in a fault; `in_flight` does not count it any more."""
+        if fault.kind in _REFUSED:
+            self._refused(now, stamp, in_flight)
+        elif fault.kind is FaultClass.AMBIGUOUS and fault.code == TIMEOUT:
+            self.limiter.timed_out(now, stamp)
+        elif fault.kind in _JUDGED:
+            self.limiter.answered(now, stamp, latency_s=latency_s)
+
+    def _refused(self, now: float, stamp: int, in_flight: int) -> None:
+        if self.pacer.is_learnt:
+            self.pacer.throttled(now)
+            return
+        self.limiter.refused(now, stamp, in_flight=in_flight)
+        if self.limiter.limit < FEW and self.pacer.throttled(now):
+            self.limiter.relax(now, FEW)

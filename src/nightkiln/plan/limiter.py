@@ -1,0 +1,318 @@
+"""How many requests to keep in flight: found, held and found again, for any kind of backend.
+
+The problem: nobody knows the number. A server with continuous batching answers
+more slowly with every request and still does more; one with a queue takes
+whatever comes and makes it wait; a provider refuses what is too much; and all
+of them change during the night. A limit that follows latency, as TCP's do,
+takes the noise of our own machine for the server's queue and starves itself.
+
+The way chosen is to follow what a batch wants, answers per second. Time is cut
+into rounds; a round ends when most of what was sent under its limit has come
+back, so it lasts about one latency, whatever that is. Three phases:
+
+* *start*: double every round for as long as that brings more answers a second.
+  Two doublings that bring nothing are taken back.
+* *hold*: stay. A latency beyond three times the usual one for two rounds means
+  that the server has lost capacity: shrink. Every few rounds, a trial.
+* *trial*: another limit for a round or two, kept if it pays. Where nobody ever
+  refused: a quarter more, kept if it brings more, and in turn a fifth less, kept if
+  it brings no less. Where a wall of refusals is known: up to it in growing steps. A
+  wall that still stands costs a few refusals; one that has moved is passed.
+
+A refusal (429, 503, 529) cuts, but only if its request was sent after the last
+cut: what was in flight then says nothing new. The first cut is small, for a
+wall is found exactly; cuts that follow each other are not, for then it is no
+wall but an outage. Rounds in which our own loop was late are not judged at all,
+and a limit that is not used does not grow.
+
+Pure: `now` is in seconds and comes in.
+"""
+
+import enum
+import math
+from typing import Final
+
+START: Final = 16
+MOST: Final = 1024
+LATER: Final = 3.0  # times the usual latency: the server has lost capacity
+UNDER_THE_WALL: Final = 0.985
+_CUTS: Final = (UNDER_THE_WALL, 0.9, 0.7, 0.5)  # the n-th cut in a row
+_STEPS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.25)  # of a climb towards a known wall
+_QUICK: Final = 3  # the step to begin with when we have fallen far below it
+_PAST: Final = 1.3  # times the wall: it is not there any more
+_SHRINK: Final = 0.7
+_UP: Final = 1.25
+_DOWN: Final = 0.8
+_GAIN: Final = 0.03  # more answers a second than this are more ...
+_LOSS: Final = 0.01  # ... and fewer than this are fewer
+_CHANCE: Final = 1.2  # over the root of the answers: what chance alone may bring
+_TURNED: Final = 0.75  # of the limit has to come back in a round
+_ENOUGH: Final = 24  # answers in a round
+_LEAST_ROUND_S: Final = 0.02
+_FIRST_TRIAL: Final = 4  # rounds of hold
+_LAST_TRIAL: Final = 64
+_LAST_CLIMB: Final = 16
+_TRIAL_S: Final = 20.0  # a trial is due after so long, however few rounds there were
+_TRIAL_LEAST_S: Final = 0.5
+_SILENT_S: Final = 1.0  # of a start without any answer: double all the same ...
+_SILENT_MOST: Final = 256  # ... up to this
+_USED: Final = 0.9  # of the limit: else it is not what limits
+_TOKENS: Final = 32.0  # an answer takes a time of its own, and some per token: this many tokens'
+
+
+class Phase(enum.StrEnum):
+    """What the limit is doing; for screens."""
+
+    START = "start"
+    HOLD = "hold"
+    UP = "trying more"
+    DOWN = "trying less"
+    CLIMB = "back to the wall"
+
+
+class AdaptiveLimit:
+    """One backend's limit, between `least` and `most`. Not shared between threads.
+
+    One that starts at `most` is a number somebody chose: it is cut by refusals
+    and comes back, and is never tried out.
+    """
+
+    def __init__(self, *, start: int = START, least: int = 1, most: int = MOST) -> None:
+        self.phase = Phase.START
+        self._least, self._most = float(least), float(most)
+        self._limit = min(float(start), self._most)
+        self.adapts = self._limit < self._most  # else somebody said it, and only refusals cut it
+        # The round in work.
+        self._round = 0
+        self._began = math.nan
+        self._answers = 0  # all that came back in it
+        self._turned = 0  # of them, those sent in it
+        self._latency = 0.0  # sum, normalised by length
+        self._peak = 0  # in flight
+        self._lagged = False
+        # Starting.
+        self._before = self._limit  # the limit of the round before
+        self._best_rate = 0.0
+        self._best = self._limit
+        self._vain = 0  # doublings in a row that brought nothing
+        self._silent_since = math.nan
+        # Holding.
+        self._held = 0  # rounds
+        self._held_since = 0.0
+        self._rate = 0.0  # smoothed
+        self._usual = 0.0  # latency, smoothed
+        self._slow = 0  # rounds in a row that were beyond LATER
+        self._trial_after = _FIRST_TRIAL
+        self._next_is_down = False
+        # Trying.
+        self._base = self._limit  # what a trial goes back to
+        self._settling = False
+        self._step = 0
+        self._first_step = 0
+        # Being refused.
+        self._wall: float | None = None
+        self._cut_round = 0
+        self._cuts = 0  # in a row
+
+    @property
+    def limit(self) -> int:
+        """How many may be in flight now."""
+        return int(self._limit)
+
+    # -- what happened
+
+    def sent(self, now: float, in_flight: int) -> int:
+        """A request leaves; `in_flight` counts it. The stamp comes back with it."""
+        if math.isnan(self._began):
+            self._began = self._silent_since = now
+        if in_flight > self._peak:
+            self._peak = in_flight
+        return self._round
+
+    def answered(self, now: float, stamp: int, *, latency_s: float, tokens: int = 0) -> None:
+        """A request came back with an answer of so many tokens, or with a fault of its own."""
+        self._answers += 1
+        self._latency += latency_s / (_TOKENS + tokens)
+        if stamp == self._round:
+            self._turned += 1
+            if (
+                self._turned >= _TURNED * self._limit
+                and self._answers >= _ENOUGH
+                and now - self._began >= _LEAST_ROUND_S
+            ):
+                self._end_round(now)
+
+    def refused(self, now: float, stamp: int, *, in_flight: int) -> None:
+        """A request came back because we are too many; `in_flight` does not count it."""
+        if stamp < self._cut_round:
+            return
+        flying = min(self._limit, float(in_flight + 1))
+        if self.phase is Phase.START and self._round:
+            cut = min(self._before, flying)
+            self._trial_after, self._first_step = 1, _QUICK
+        elif self.phase in (Phase.CLIMB, Phase.UP):
+            cut = self._base
+            self._wait_longer()
+            self._first_step = 0
+        else:
+            cut = flying * _CUTS[min(self._cuts, len(_CUTS) - 1)]
+            self._cuts += 1
+            self._trial_after = 1
+            self._first_step = _QUICK if self._cuts > 1 else 0  # we have fallen too deep
+        self._wall = flying
+        self._hold(now, min(cut, self._limit - 1))
+        self._cut_round = self._round
+
+    def relax(self, now: float, limit: int) -> None:
+        """Something else holds us back from here on: at least so many may be in flight."""
+        self._wall, self._cuts, self._trial_after = None, 0, _FIRST_TRIAL
+        self._hold(now, max(self._limit, float(limit)))
+        self._cut_round = self._round
+
+    def timed_out(self, now: float, stamp: int) -> None:
+        """A request had no answer in time: half as many, once for all that were in flight."""
+        if self.adapts and stamp >= self._cut_round:
+            self._hold(now, self._limit / 2)
+            self._cut_round = self._round
+
+    def lagged(self) -> None:
+        """Our own loop was late: this round says nothing about the backend."""
+        self._lagged = True
+
+    def tick(self, now: float) -> None:
+        """Look at the clock, a few times a second: a start in silence grows by time."""
+        if (
+            self.phase is Phase.START
+            and not self._round
+            and not self._answers
+            and now - self._silent_since >= _SILENT_S
+            and self._peak >= _USED * self.limit
+        ):
+            self._silent_since = now
+            self._limit = max(self._limit, min(2 * self._limit, _SILENT_MOST, self._most))
+
+    # -- rounds
+
+    def _end_round(self, now: float) -> None:
+        rate = self._answers / (now - self._began)
+        latency = self._latency / self._answers
+        answers, judged = self._answers, not self._lagged
+        used = self._peak >= _USED * self.limit
+        self._next_round(now)
+        if not judged:
+            return
+        match self.phase:
+            case Phase.START:
+                self._started(now, rate, answers, used=used)
+            case Phase.HOLD:
+                self._held_on(now, rate, latency, used=used)
+            case _ if self._settling:
+                self._settling = False  # what came back was partly sent before
+            case Phase.CLIMB:
+                self._climbed(now, used=used)
+            case _:
+                self._tried(now, rate, answers)
+
+    def _next_round(self, now: float) -> None:
+        self._round += 1
+        self._began = now
+        self._answers = self._turned = self._peak = 0
+        self._latency = 0.0
+        self._lagged = False
+
+    # -- starting
+
+    def _started(self, now: float, rate: float, answers: int, *, used: bool) -> None:
+        """What came back was mostly sent under the limit of the round before."""
+        if rate > self._best_rate * (1 + max(_GAIN, _CHANCE / math.sqrt(answers))):
+            self._best_rate, self._best, self._vain = rate, self._before, 0
+        else:
+            self._vain += 1
+        self._before = self._limit
+        if self._vain >= 2:
+            self._hold(now, _UP * self._best)  # a queue that is slightly full costs nothing
+        elif used and not self._vain:
+            self._limit = min(2 * self._limit, self._most)
+
+    # -- holding
+
+    def _hold(self, now: float, limit: float) -> None:
+        self.phase = Phase.HOLD
+        self._limit = max(self._least, min(limit, self._most))
+        self._held, self._held_since, self._slow = 0, now, 0
+        self._next_round(now)
+
+    def _held_on(self, now: float, rate: float, latency: float, *, used: bool) -> None:
+        self._held += 1
+        if self._held == 1:
+            return  # sent before
+        if self._held == 2:
+            self._rate, self._usual = rate, latency
+        elif self.adapts and latency > LATER * self._usual:
+            self._slow += 1
+            if self._slow >= 2:
+                self._hold(now, self._limit * _SHRINK)
+            return
+        else:
+            self._slow, self._cuts = 0, 0
+            self._rate += 0.3 * (rate - self._rate)
+            self._usual += 0.1 * (latency - self._usual)
+        if used and self._is_trial_due(now):
+            self._try()
+
+    def _is_trial_due(self, now: float) -> bool:
+        passed = now - self._held_since
+        due = self._held > self._trial_after or passed >= _TRIAL_S
+        return due and self._held >= 3 and passed >= _TRIAL_LEAST_S
+
+    def _wait_longer(self) -> None:
+        # Looking whether a wall still stands costs next to nothing; a vain trial of more, latency.
+        longest = _LAST_TRIAL if self._wall is None else _LAST_CLIMB
+        self._trial_after = min(2 * self._trial_after, longest)
+
+    # -- trying
+
+    def _try(self) -> None:
+        self._base, self._settling, self._step = self._limit, True, self._first_step
+        if self._wall is not None:
+            self.phase, self._settling = Phase.CLIMB, False  # a refusal tells at once
+            self._climb()
+        elif self.adapts and self._next_is_down and self._limit > START:
+            self.phase, self._limit = Phase.DOWN, self._limit * _DOWN
+        elif self._limit < self._most:
+            self.phase, self._limit = Phase.UP, min(self._most, self._limit * _UP)
+        self._next_is_down = not self._next_is_down
+
+    def _climb(self) -> None:
+        share = _STEPS[min(self._step, len(_STEPS) - 1)]
+        self._step += 1
+        self._limit = min(self._most, self._limit + max(1.0, share * self._limit))
+
+    def _climbed(self, now: float, *, used: bool) -> None:
+        """A round above the base without a refusal."""
+        self._cuts = 0
+        assert self._wall is not None
+        if not used or self._limit >= self._most:
+            self._hold(now, self._limit)
+        elif self._limit >= _PAST * self._wall:
+            self._wall, self._trial_after = None, 1
+            self._next_is_down = False
+            self._hold(now, self._limit)
+        else:
+            self._base = self._limit
+            self._climb()
+
+    def _tried(self, now: float, rate: float, answers: int) -> None:
+        # Both ways the doubt is in favour of the larger limit: it costs latency, not answers.
+        chance = _CHANCE / math.sqrt(answers)
+        least = max(_GAIN, chance) if self.phase is Phase.UP else chance / 2 - _LOSS
+        pays = rate >= self._rate * (1 + least) or not self.adapts
+        if not pays:
+            self._wait_longer()
+            self._hold(now, self._base)
+        elif self.phase is Phase.UP and self._limit < self._most:
+            self._trial_after = _FIRST_TRIAL
+            self._base, self._rate, self._settling = self._limit, rate, True
+            self._limit = min(self._most, self._limit * _UP)
+        else:
+            self._hold(now, self._limit)

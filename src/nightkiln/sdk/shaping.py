@@ -1,0 +1,212 @@
+"""Results as what the rows came in: the same kind, order and index, one row per input.
+
+Input columns are the user's and stay as they are; the answers and what is known
+of them stand behind. A row without an answer has None there and says why in
+`error_code`: row errors are data. Libraries are imported only for data of theirs.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from nightkiln.core.errors import UsageError
+from nightkiln.core.job import Task
+from nightkiln.sdk.submission import OUTPUT_COLUMN
+from nightkiln.service.framing import Answered
+from nightkiln.tables.columns import check_collisions
+from nightkiln.tables.frames import FrameKind, library_of
+from nightkiln.tables.schema import fields_of
+from nightkiln.tables.widening import column_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Results: TypeAlias = Any
+"""A list, a dict of lists, a frame of pandas or polars, an Arrow table or a dataset."""
+
+_COLUMNS: Final = {
+    "status": "status",
+    "error_code": "fault",
+    "finish_reason": "finish_reason",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cost_usd": "cost_usd",
+    "attempts": "attempts",
+}  # ours by the names the SDK gives them
+
+
+_KINDS: Final = {
+    "pandas": FrameKind.PANDAS,
+    "polars": FrameKind.POLARS,
+    "datasets": FrameKind.DATASET,
+}
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """How results are wanted."""
+
+    output_column: str | None = None  # None: as it was called at the submission
+    unpack_json: bool = True
+    include_inputs: bool = True
+    original: Any = None  # the user's own frame, to put the answers beside
+
+
+class RowError(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that has no answer, and why."""
+
+    row: int  # counted from 0
+    error_code: str
+    message: str
+    attempts: int
+
+
+def shaped(answered: Answered, shape: Shape) -> Results:
+    """The results. Raises UsageError for columns that collide or a frame that does not fit."""
+    answers = _columns(answered, shape)
+    kind = _kind(answered, shape.original)
+    if kind is FrameKind.LIST:
+        return _values(answered, shape)
+    inputs = answered.inputs if shape.include_inputs else answered.inputs.select([])
+    if shape.original is not None and len(shape.original) != answered.answers.num_rows:
+        raise UsageError(
+            f"with_original_df has {len(shape.original)} rows, the job {answered.answers.num_rows}",
+            hint="give the frame that was submitted",
+        )
+    names = list(answered.inputs.column_names if shape.original is None else shape.original)
+    if shape.include_inputs:
+        check_collisions([str(name) for name in names], (), added=tuple(answers))
+    match kind:
+        case FrameKind.PANDAS:
+            return _pandas(answered, answers, shape)
+        case FrameKind.POLARS:
+            return _polars(inputs, answers, shape.original)
+        case FrameKind.DICT:
+            columns = {name: column.to_pylist() for name, column in answers.items()}
+            return {**inputs.to_pydict(), **columns} if shape.include_inputs else columns
+    table = _table(inputs, answers)
+    if kind is FrameKind.DATASET and find_spec("datasets") is not None:
+        import datasets
+
+        return datasets.Dataset(table)
+    return table
+
+
+def errors_of(answered: Answered) -> list[RowError]:
+    """The rows without an answer, in order."""
+    table = answered.answers
+    names = ("fault", "fault_message", "attempts")
+    columns = zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    return [
+        RowError(row=row, error_code=fault, message=message or "", attempts=attempts or 0)
+        for row, (fault, message, attempts) in enumerate(columns)
+        if fault is not None
+    ]
+
+
+def _kind(answered: Answered, original: object) -> FrameKind:
+    """What the results become."""
+    if original is not None:
+        return _kind_of(original)
+    if answered.origin is not None:
+        return answered.origin.kind
+    for library, kind in (("polars", FrameKind.POLARS), ("pandas", FrameKind.PANDAS)):
+        if find_spec(library) is not None:
+            return kind
+    return FrameKind.ARROW
+
+
+def _kind_of(original: object) -> FrameKind:
+    if library := library_of(original):
+        return _KINDS[library]
+    if hasattr(original, "__arrow_c_stream__"):
+        return FrameKind.ARROW
+    if isinstance(original, Mapping):
+        return FrameKind.DICT
+    return FrameKind.LIST
+
+
+def _columns(answered: Answered, shape: Shape) -> "dict[str, pa.ChunkedArray | pa.Array]":
+    """Our columns by their names, those of a schema's properties behind."""
+    spec = answered.job.spec
+    name = shape.output_column or spec.label.output_column or OUTPUT_COLUMN
+    columns = {name: answered.answers.column("answer")}
+    if spec.task is Task.EMBEDDING and shape.unpack_json:
+        columns[name] = _typed(_parsed(answered))
+    for shown, own in _COLUMNS.items():
+        if shown == name:
+            raise UsageError(f"output_column cannot be {name!r}: the results have such a column")
+        columns[shown] = answered.answers.column(own)
+    fields = fields_of(spec) if shape.unpack_json else ()
+    check_collisions((), fields, added=tuple(columns))
+    if fields:
+        objects = [value if isinstance(value, dict) else {} for value in _parsed(answered)]
+        for field in fields:
+            columns[field] = _typed([one.get(field) for one in objects])
+    return columns
+
+
+def _typed(values: Sequence[object]) -> "pa.Array":
+    """Values of one property: lists and objects as such where they are all alike."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return column_of(values)
+
+
+def _values(answered: Answered, shape: Shape) -> list[Any]:
+    """The answers alone; parsed, where a schema says that they are JSON."""
+    spec = answered.job.spec
+    is_json = spec.output_schema is not None or spec.task is Task.EMBEDDING
+    if is_json and shape.unpack_json:
+        return _parsed(answered)
+    return list(answered.answers.column("answer").to_pylist())
+
+
+def _parsed(answered: Answered) -> list[Any]:
+    """Good answers as Python values; None for the others, whatever text they have."""
+    texts = answered.answers.column("answer").to_pylist()
+    statuses = answered.answers.column("status").to_pylist()
+    return [
+        msgspec.json.decode(text) if status == "ok" and text is not None else None
+        for text, status in zip(texts, statuses, strict=True)
+    ]
+
+
+def _table(inputs: "pa.Table", answers: "Mapping[str, pa.ChunkedArray | pa.Array]") -> "pa.Table":
+    import pyarrow as pa
+
+    ours = pa.table(dict(answers))
+    return pa.Table.from_arrays(
+        [*inputs.columns, *ours.columns], names=[*inputs.column_names, *ours.column_names]
+    )
+
+
+def _pandas(answered: Answered, answers: "Mapping[str, Any]", shape: Shape) -> Any:
+    ours = _table(answered.inputs.select([]), answers).to_pandas()
+    if shape.original is not None:
+        original = shape.original
+        frame = original if hasattr(original, "columns") else original.to_frame()
+    else:
+        frame = answered.inputs.to_pandas()
+    whole = frame.copy(deep=False) if shape.include_inputs else frame[[]].copy()
+    for name in ours.columns:
+        whole[name] = ours[name].array  # by position: an index may repeat
+    return whole
+
+
+def _polars(inputs: "pa.Table", answers: "Mapping[str, Any]", original: Any) -> Any:
+    import polars as pl
+
+    ours = pl.DataFrame(_table(inputs.select([]), answers))
+    if not inputs.column_names:
+        return ours
+    frame: Any = pl.DataFrame(inputs) if original is None else original
+    if hasattr(frame, "collect"):
+        frame = frame.collect()
+    if not hasattr(frame, "columns"):
+        frame = frame.to_frame()
+    return frame.hstack(ours)

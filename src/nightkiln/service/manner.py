@@ -1,0 +1,159 @@
+"""How a job is run: what a run needs that is no part of what was submitted.
+
+Kept beside the job, so that `jobs resume JOB` and `jobs retry JOB --run` need
+nothing typed again. Never a secret: the credential is kept by its reference,
+of headers only the names, and an address that carries a key is not kept.
+"""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from nightkiln.core.errors import UsageError
+from nightkiln.core.ids import JobId
+from nightkiln.core.job import Job
+from nightkiln.service.context import Context
+from nightkiln.service.orders import Order
+from nightkiln.store import jobs
+
+_SECRET_WORDS: Final = ("key", "token", "secret", "sig", "password", "auth")
+_STDOUT: Final = "-"
+
+
+class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The last run's settings. Paths are absolute: a job may be resumed from anywhere."""
+
+    model: str | None = None  # as the order named it; None: the pilot
+    endpoint: str | None = None
+    key: str | None = None  # a reference: env:NAME or file:PATH
+    header_names: tuple[str, ...] = ()  # their values have to be given again
+    secret_endpoint: bool = False  # there was an endpoint, and its address held a secret
+    timeout_s: float = 600.0
+    concurrency: int | None = None
+    kv_cache_gb: int = 1
+    output: str | None = None
+    output_format: str | None = None
+    excel_safe: bool = False
+    precision: str = "auto"
+    rpm: float | None = None
+    tpm: float | None = None
+    bad_rows: str | None = None
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said anew when a job goes on; None leaves what it was."""
+
+    endpoint: str | None = None
+    key: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout_s: float | None = None
+    concurrency: int | None = None
+    output: str | None = None
+    output_format: str | None = None
+    wait_s: float | None = None  # for a backend that takes nothing; None: without limit
+
+
+def manner_of(order: Order) -> Manner:
+    """The part of an order that may be kept and is not in the job's spec."""
+    secret = order.endpoint is not None and _holds_secret(order.endpoint)
+    return Manner(
+        model=order.model if order.endpoint else _absolute_model(order.model),
+        endpoint=None if secret else order.endpoint,
+        key=_absolute_key(order.key),
+        header_names=tuple(name for name, _ in order.headers),
+        secret_endpoint=secret,
+        timeout_s=order.timeout_s,
+        concurrency=order.concurrency,
+        kv_cache_gb=order.kv_cache_gb,
+        output=_absolute_output(order.output),
+        output_format=order.output_format,
+        excel_safe=order.excel_safe,
+        precision=order.precision,
+        rpm=order.rpm,
+        tpm=order.tpm,
+        bad_rows=_absolute_output(order.bad_rows),
+    )
+
+
+async def remember(context: Context, job: JobId, order: Order) -> None:
+    """Keep how a job is run from here on. Raises DiskError."""
+    text = msgspec.json.encode(manner_of(order)).decode()
+    await context.store.write(lambda tx: jobs.set_manner(tx, job, text))
+
+
+async def order_again(context: Context, job: Job, changes: Changes) -> Order:
+    """The order that goes on with a job as it was run last, but for the changes.
+
+    Raises UsageError, naming the options, where something was never kept.
+    """
+    text = await context.store.read(lambda tx: jobs.manner_of(tx, job.id))
+    kept = Manner() if text is None else msgspec.json.decode(text, type=Manner)
+    _check_complete(job, kept, changes, known=text is not None)
+    return Order(
+        input=job.spec.source.name,
+        output=changes.output or kept.output,
+        output_format=changes.output_format if changes.output else kept.output_format,
+        prompt=job.spec.prompt,
+        model=kept.model or (job.spec.model if changes.endpoint else None),
+        task=job.spec.task,
+        sampling=job.spec.sampling,
+        endpoint=changes.endpoint or kept.endpoint,
+        key=changes.key or kept.key,
+        headers=changes.headers,
+        timeout_s=changes.timeout_s or kept.timeout_s,
+        concurrency=changes.concurrency or kept.concurrency,
+        kv_cache_gb=kept.kv_cache_gb,
+        excel_safe=kept.excel_safe,
+        precision=kept.precision,
+        rpm=kept.rpm,
+        tpm=kept.tpm,
+        bad_rows=kept.bad_rows,
+        wait_s=changes.wait_s,
+    )
+
+
+def _check_complete(job: Job, kept: Manner, changes: Changes, *, known: bool) -> None:
+    if not known and changes.endpoint is None:
+        raise UsageError(
+            f"nobody has run job {job.id} yet, so it is not known where its model is",
+            hint="add --endpoint URL, or run the command that made the job",
+        )
+    if kept.secret_endpoint and changes.endpoint is None:
+        raise UsageError(
+            f"the address that job {job.id} was sent to holds a secret, so it was not kept",
+            hint="add --endpoint URL",
+        )
+    given = {name.lower() for name, _ in changes.headers}
+    missing = [name for name in kept.header_names if name.lower() not in given]
+    if missing:
+        raise UsageError(
+            f"job {job.id} was run with headers whose values are not kept: {', '.join(missing)}",
+            hint=" ".join(f"--header {name}=VALUE" for name in missing),
+        )
+
+
+def _holds_secret(url: str) -> bool:
+    """True for an address with a key among its parameters."""
+    names = [name.lower() for name, _ in parse_qsl(urlsplit(url).query)]
+    return any(word in name for name in names for word in _SECRET_WORDS)
+
+
+def _absolute_key(key: str | None) -> str | None:
+    if key is None or not key.startswith("file:"):
+        return key
+    return f"file:{Path(key.removeprefix('file:')).expanduser().absolute()}"
+
+
+def _absolute_model(model: str | None) -> str | None:
+    if model is None or model.startswith("hf:") or not Path(model).expanduser().exists():
+        return model
+    return str(Path(model).expanduser().absolute())
+
+
+def _absolute_output(output: str | None) -> str | None:
+    if output is None or output == _STDOUT:
+        return output
+    folder = "/" if output.endswith("/") else ""  # which says that it is a folder
+    return str(Path(output).expanduser().absolute()) + folder

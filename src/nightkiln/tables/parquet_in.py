@@ -1,0 +1,231 @@
+"""Parquet in: columns with their own types, from one file, a folder or a pattern of files.
+
+Several files are one table, in the order of their names; so they have to agree
+on names and types of columns. The place to resume is the number of rows given:
+whole files and row groups before it are stepped over by their metadata. Rows
+come in blocks of the size that was asked for, whatever the row groups are; in
+messages they count like lines, from 1.
+"""
+
+import glob
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nightkiln.core.errors import InputError
+from nightkiln.core.job import SourceSpec
+from nightkiln.tables.badrows import with_ids
+from nightkiln.tables.base import BLOCK_BYTES, Block, Place
+from nightkiln.tables.columns import check_present, quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ENDINGS: Final = (".parquet", ".pq")
+MAX_FILES: Final = 100_000
+_BUFFER_BYTES: Final = 1 << 20
+_MAGIC: Final = "*?["
+
+
+def files_of(path: str) -> list[Path]:
+    """The files of one file, a folder or a pattern, sorted by name. Raises InputError."""
+    place = Path(path)
+    if place.is_dir():
+        found = [inner for inner in place.iterdir() if inner.suffix.lower() in ENDINGS]
+        wanted = [inner for inner in found if inner.is_file() and inner.name[:1] not in "._"]
+        if not wanted:
+            raise InputError(
+                f"the folder {path} holds no .parquet files",
+                hint="name the folder they are in, or a pattern like 'data/**/*.parquet'",
+            )
+    elif is_pattern(path):
+        wanted = [Path(name) for name in glob.glob(path, recursive=True) if Path(name).is_file()]
+        if not wanted:
+            raise InputError(f"no file is named like {path}", hint="check the pattern")
+        _check_names(wanted)
+    else:
+        return [place]
+    if len(wanted) > MAX_FILES:
+        raise InputError(f"{path} means {len(wanted)} files; at most {MAX_FILES} are taken")
+    return sorted(wanted, key=str)
+
+
+def is_pattern(path: str) -> bool:
+    """True for a name with wildcards that is not simply the name of a file."""
+    return any(mark in path for mark in _MAGIC) and not Path(path).exists()
+
+
+def is_among(file: Path, path: str) -> bool:
+    """True when a file, there or not, is one of those that a folder or a pattern means."""
+    place, file = Path(path), file.expanduser().absolute()
+    if place.is_dir():
+        return file.suffix.lower() in ENDINGS and file.parent.resolve() == place.resolve()
+    return is_pattern(path) and file.match(path)
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.suffix.lower() not in ENDINGS:
+            raise InputError(
+                f"{path} is no Parquet file by its name, and only those can be taken together",
+                hint="let the pattern end in .parquet",
+            )
+
+
+class ParquetReader:
+    """Reads the Parquet files of one source as one table."""
+
+    def __init__(self, source: SourceSpec) -> None:
+        self._source = source
+
+    def blocks(self, start: Place, *, rows: int) -> Iterator[Block]:
+        """Blocks of at most `rows` rows from `start` to the end, at flat memory."""
+        limit = self._source.limit
+        row = start.row
+        left = None if limit is None else limit - row
+        if left is not None and left <= 0:
+            return
+        with closing(_batches(self._source, row, rows)) as batches:
+            for batch in _regrouped(batches, rows):
+                taken = batch if left is None else batch.slice(0, left)
+                yield self._block(taken, row)
+                row += taken.num_rows
+                if left is not None:
+                    left -= taken.num_rows
+                    if left == 0:
+                        return
+
+    def _block(self, batch: "pa.RecordBatch", first: int) -> Block:
+        end = first + batch.num_rows
+        block = Block(
+            rows=batch,
+            ids=None,
+            lines=(first + 1, end),
+            starts=tuple(range(first + 1, end + 1)),
+            end=Place(line=end, row=end, columns=tuple(batch.schema.names)),
+        )
+        name = self._source.id_column
+        if name is None:
+            return block
+        check_present([name], batch.schema.names, what="--id-column")
+        return with_ids(block, name)
+
+
+def _batches(source: SourceSpec, start: int, rows: int) -> Generator["pa.RecordBatch", None, None]:
+    """The batches of all files from a row on, each at most `rows` rows and about a block."""
+    schema: pa.Schema | None = None
+    for path in files_of(source.path):
+        with _opened(path) as file:
+            if schema is None:
+                schema = file.schema_arrow.remove_metadata()
+                _check_columns(path, schema)
+            else:
+                _check_agrees(path, file.schema_arrow, schema)
+            if start >= file.metadata.num_rows:
+                start -= file.metadata.num_rows
+                continue
+            for batch in _explained(path, _from_row(file, start, rows)):
+                yield batch.select(schema.names)
+            start = 0
+
+
+def _from_row(file: "pq.ParquetFile", start: int, rows: int) -> Iterator["pa.RecordBatch"]:
+    meta = file.metadata
+    for group in range(meta.num_row_groups):
+        about = meta.row_group(group)
+        if start >= about.num_rows:
+            start -= about.num_rows
+            continue
+        width = max(1, about.total_byte_size // about.num_rows)
+        size = max(1, min(rows, BLOCK_BYTES // width))
+        for batch in file.iter_batches(size, row_groups=[group], use_threads=False):
+            if start >= batch.num_rows:
+                start -= batch.num_rows
+                continue
+            yield batch.slice(start)
+            start = 0
+
+
+def _regrouped(batches: Iterator["pa.RecordBatch"], rows: int) -> Iterator["pa.RecordBatch"]:
+    """The same rows in batches of `rows` rows, or fewer where these fill a block."""
+    held: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        rest = batch
+        while rest.num_rows:
+            head = rest.slice(0, rows - count)
+            rest = rest.slice(head.num_rows)
+            held.append(head)
+            count += head.num_rows
+            size += head.nbytes
+            if count == rows or size >= BLOCK_BYTES:
+                yield _joined(held)
+                held, count, size = [], 0, 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence["pa.RecordBatch"]) -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    if len(batches) == 1:
+        return batches[0]
+    return pa.concat_batches(batches)
+
+
+def _opened(path: Path) -> "pq.ParquetFile":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _explained(path: Path, batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    said = str(error).partition("\n")[0][:200]
+    return InputError(f"{path} cannot be read as Parquet: {said}", hint="is the file whole?")
+
+
+def _check_columns(path: Path, schema: "pa.Schema") -> None:
+    doubles = [name for name, count in Counter(schema.names).items() if count > 1]
+    if doubles:
+        raise InputError(
+            f"{path} names {quoted(doubles)} more than once", hint="rename one of them"
+        )
+    if not all(name.strip() for name in schema.names):
+        raise InputError(f"{path} has a column without a name", hint="give every column a name")
+
+
+def _check_agrees(path: Path, found: "pa.Schema", wanted: "pa.Schema") -> None:
+    """Every file has the columns of the first one, with their types, in any order."""
+    for name in wanted.names:
+        if name not in found.names:
+            raise InputError(
+                f'{path} has no column "{name}", which the first file has',
+                hint="take together only files of one table",
+            )
+        kind, first = found.field(name).type, wanted.field(name).type
+        if kind != first:
+            raise InputError(
+                f'{path}: the column "{name}" is {kind}, in the first file it is {first}',
+                hint="write all files with the same types",
+            )
+    if more := [name for name in found.names if name not in wanted.names]:
+        raise InputError(
+            f"{path} has the column {quoted(more[:1])}, which the first file has not",
+            hint="take together only files of one table",
+        )

@@ -1,0 +1,142 @@
+"""Asks a few rows of a job first, so that somebody can look at the answers before the rest.
+
+The rows are asked under the job's own leases and journalled like all others:
+the run that follows finds their answers and never asks them again. Nothing is
+sealed here, and a chunk is given back as soon as its chosen rows are answered.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from nightkiln.core.answer import Answer
+from nightkiln.core.errors import DiskError, Fenced
+from nightkiln.core.job import JobState, Live, Wanted
+from nightkiln.dispatch.lane import Lane
+from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.dispatch.tally import Tally
+from nightkiln.worker.base import Desk
+from nightkiln.worker.forms import form_of
+from nightkiln.worker.runner import DRAIN_S, LEAVE_S, TICK_S, Ending, error_of
+from nightkiln.worker.window import Window
+
+_OPEN: Final = 64  # chunks at once, besides what the window holds by bytes
+_LOOK_S: Final = 1.0  # between looks at what is wanted of the job
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    ending: Ending  # DONE when every chosen row has its answer
+    answers: tuple[Answer, ...]  # in row order, those found in the journal included
+    elapsed_s: float  # of asking
+    fresh_tokens: int  # that this trial took, in and out
+    waiting: str = ""  # why nothing moved, if that ended it
+
+
+class Trial:
+    """One trial by one process. `run` once, then throw away."""
+
+    def __init__(
+        self, desk: Desk, *, lane: Lane, wait_s: float | None, stop: asyncio.Event
+    ) -> None:
+        self.tally = Tally(desk.job.totals)
+        self._desk = desk
+        self._lane = lane
+        self._wait_s = wait_s
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._window = Window(desk, form=form_of(desk.job.spec, lane.backend), tally=self.tally)
+        self._answers: dict[int, Answer] = {}
+        self._moved_at = self._looked_at = self._loop.time()
+        self._moved_rows = 0
+
+    async def run(self, rows: Mapping[int, frozenset[int]]) -> Tried:
+        """Ask these rows, by chunk. Raises what no waiting mends."""
+        started = self._loop.time()
+        ending = Ending.STOPPED
+        try:
+            self._lane.start()
+            ending = await self._work(rows)
+        finally:
+            await self._finish(rows)
+        return Tried(
+            ending=ending,
+            answers=tuple(self._answers[row] for row in sorted(self._answers)),
+            elapsed_s=self._loop.time() - started,
+            fresh_tokens=self.tally.fresh_tokens,
+            waiting=self._lane.waiting_for() if ending is Ending.WAITED else "",
+        )
+
+    async def _work(self, rows: Mapping[int, frozenset[int]]) -> Ending:
+        left = sorted(rows)
+        while left:
+            for chunk in await self._opened(left, rows):
+                left.remove(chunk.lease.chunk.number)
+                self._lane.add(chunk)
+            if not self._window.open:
+                return Ending.DONE  # the others are committed: somebody was here before
+            while any(chunk.lacks(rows[number]) for number, chunk in self._window.open.items()):
+                if (ending := await self._told_to_end()) is not None:
+                    return ending
+                await asyncio.sleep(TICK_S / 2)
+            await self._leave(rows)
+        return Ending.DONE
+
+    async def _opened(self, left: list[int], rows: Mapping[int, frozenset[int]]) -> list[OpenChunk]:
+        """As many of these chunks as may be open at once, told whom to ask."""
+        opened: list[OpenChunk] = []
+        while len(opened) < min(_OPEN, len(left)) and not self._window.is_full:
+            more = await self._window.lease_more(len(left) - len(opened), among=left)
+            if not more:
+                break
+            for chunk in more:
+                chunk.only = rows[chunk.lease.chunk.number]
+            opened += more
+        return opened
+
+    async def _told_to_end(self) -> Ending | None:
+        """Why this ends early, if it does. Raises before the first answer what `run` would."""
+        if (bug := self._lane.broken()) is not None:
+            raise bug
+        self._window.check_healing()
+        if self._stop.is_set():
+            return Ending.STOPPED
+        fault = self._lane.breaker.fault
+        if fault is not None and not self._lane.answered_any:
+            error = error_of(fault, self._lane.backend.name)
+            if error is not None:
+                raise error
+        now = self._loop.time()
+        if self.tally.fresh_rows != self._moved_rows or not self._lane.waiting_for():
+            self._moved_at, self._moved_rows = now, self.tally.fresh_rows
+        if self._wait_s is not None and now - self._moved_at > self._wait_s:
+            return Ending.WAITED
+        if now - self._looked_at < _LOOK_S:
+            return None
+        self._looked_at = now
+        job = await self._desk.leases.job(self._desk.job.id)
+        if job.state is JobState.DELETING:
+            return Ending.GONE
+        return {Wanted.CANCEL: Ending.CANCEL, Wanted.PAUSE: Ending.PAUSE}.get(job.wanted)
+
+    async def _leave(self, rows: Mapping[int, frozenset[int]]) -> None:
+        """Give every open chunk back, its answers taken down."""
+        for number, chunk in list(self._window.open.items()):
+            chosen = rows[number]
+            self._answers |= {one.row: one for one in chunk.answers() if one.row in chosen}
+            await self._window.leave(chunk)
+
+    async def _finish(self, rows: Mapping[int, frozenset[int]]) -> None:
+        await self._lane.stop(drain_s=DRAIN_S)
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._leave(rows)
+                live = Live(at=self._desk.dice.clock(), totals=self.tally.totals())
+                await self._desk.leases.report(self._desk.job.id, live)
+        except (TimeoutError, DiskError, Fenced):
+            pass  # what is journalled stays, as after any run
+        finally:
+            await self._window.aclose()

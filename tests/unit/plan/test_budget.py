@@ -1,0 +1,76 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
+from nightkiln.plan.budget import SCOUTS, Budget, Caps
+
+NOW = 1_800_000_000.0
+
+
+def used(tokens: int) -> Usage:
+    return Usage(input_tokens=tokens, output_tokens=0)
+
+
+def test_without_caps_everything_may_go() -> None:
+    budget = Budget(Caps(), Totals())
+    for _ in range(1000):
+        assert budget.may_send(NOW)
+        budget.sent()
+
+
+def test_until_something_has_come_back_only_scouts_leave() -> None:
+    budget = Budget(Caps(tokens=1_000_000), Totals())
+    for _ in range(SCOUTS):
+        assert budget.may_send(NOW)
+        budget.sent()
+    assert not budget.may_send(NOW)
+    budget.ended(used(100), None)
+    assert budget.may_send(NOW)
+
+
+def test_no_request_leaves_after_the_deadline() -> None:
+    budget = Budget(Caps(until=NOW), Totals())
+    assert budget.may_send(NOW - 1)
+    assert budget.reason(NOW) == "the deadline has come"
+
+
+def test_what_earlier_runs_spent_counts() -> None:
+    budget = Budget(Caps(cost_usd=1.0), Totals(cost_nanos=NANOS_PER_USD))
+    assert budget.reason(NOW) == "$1.0000 of $1 are spent"
+
+
+def test_what_may_have_been_billed_stays_reserved() -> None:
+    budget = Budget(Caps(tokens=1_000), Totals())
+    budget.sent()
+    budget.ended(used(100), None)
+    for _ in range(7):
+        assert budget.may_send(NOW)
+        budget.sent()
+        budget.lost()
+    assert budget.reason(NOW) == "100 of 1,000 tokens are used"
+
+
+@given(
+    cap=st.integers(1, 5_000),
+    sizes=st.lists(st.integers(50, 60), min_size=1, max_size=200),
+    at_once=st.integers(1, 64),
+)
+def test_the_cap_holds_whatever_is_under_way(cap: int, sizes: list[int], at_once: int) -> None:
+    """Requests of one kind differ a little; only the scouts may cross a cap smaller than they."""
+    budget, spent = Budget(Caps(tokens=cap), Totals()), 0
+    flying: list[int] = []
+    waiting = list(sizes)
+    while True:
+        while waiting and len(flying) < at_once and budget.may_send(NOW):
+            budget.sent()
+            flying.append(waiting.pop())
+        if not flying:
+            break
+        size = flying.pop()
+        spent += size
+        budget.ended(used(size), None)
+    assert spent <= max(cap, SCOUTS * 60)
+    if waiting:
+        assert spent + math.ceil(1.25 * 60) * 2 > cap - 60
