@@ -1,73 +1,27 @@
 """Files of OpenAI's batch lines and jobs beyond chats, as users run them: real processes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.scenario.place import Place, Provider, until
 
-DEADLINE_S = 90
-NIGHTKILN = [sys.executable, "-m", "nightkiln"]
 CHAT = "/v1/chat/completions"
 
 
-class Place:
-    """A folder with a home of its own, a simulated provider, and the command in it."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.url = url
-        self.environ = {**os.environ, "NIGHTKILN_HOME": str(folder / "home")}
-
-    def control(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url.replace("/v1", f"/_ctl/{path}"), data=data)
-        with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
-            found: dict[str, Any] = json.loads(response.read())
-        return found
-
-    def write(self, *lines: str) -> None:
-        (self.folder / "in.jsonl").write_text("\n".join(lines) + "\n")
-
-    def command(self, *more: str) -> list[str]:
-        return [*NIGHTKILN, "run", *more, "--endpoint", self.url]
-
-    def run(self, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*more),
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-
-    def batch(self, *more: str) -> subprocess.CompletedProcess[str]:
-        return self.run("in.jsonl", "-o", "out.jsonl", *more)
-
-    def lines(self, name: str = "out.jsonl") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
+def asked(place: Place, *more: str) -> CompletedProcess[str]:
+    """A job of which only the server is said: the lines say the rest."""
+    return place.nightkiln("run", *more, "--endpoint", place.url)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    command = [*NIGHTKILN, "simulate", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Place(tmp_path, process.stdout.readline().strip())
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_S)
+def batch(place: Place, *more: str) -> CompletedProcess[str]:
+    return asked(place, "in.jsonl", "-o", "out.jsonl", *more)
+
+
+def write(place: Place, *lines: str) -> None:
+    (place.folder / "in.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def line(number: int, url: str = CHAT, text: str = "", **body: Any) -> str:
@@ -75,14 +29,6 @@ def line(number: int, url: str = CHAT, text: str = "", **body: Any) -> str:
     given = {"messages": [{"role": "user", "content": said}]} if url == CHAT else {}
     whole = {"model": "m-1", **given, **body}
     return json.dumps({"custom_id": f"id-{number}", "method": "POST", "url": url, "body": whole})
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        tick = 0.01
-        time.sleep(tick)
 
 
 def check_reply(found: dict[str, Any]) -> None:
@@ -93,13 +39,15 @@ def check_reply(found: dict[str, Any]) -> None:
     assert found["response"]["status_code"] == 200
 
 
-def test_a_batch_comes_back_as_replies_and_failures_in_order(place: Place) -> None:
+def test_a_batch_comes_back_as_replies_and_failures_in_order(
+    place: Place, provider: Provider
+) -> None:
     rows = [line(number) for number in range(40)]
     rows[3] = line(3, text="__poison__")
     rows[5] = "{oops"
     rows[7] = line(0)
-    place.write(*rows)
-    ended = place.batch()
+    write(place, *rows)
+    ended = batch(place)
     assert ended.returncode == 3, ended.stderr
     replies, failures = place.lines(), place.lines("out.errors.jsonl")
     expected = [f"id-{n}" for n in range(40) if n not in (3, 5, 7)]
@@ -117,7 +65,7 @@ def test_a_batch_comes_back_as_replies_and_failures_in_order(place: Place) -> No
     assert failures[0]["response"]["body"]["error"]["message"] == "poison prompt"
     assert failures[1]["response"] is failures[2]["response"] is None
     assert len({one["id"] for one in replies + failures}) == 40
-    assert place.control("stats")["requests"] == 38
+    assert provider.requests == 38
 
 
 @pytest.mark.parametrize(
@@ -131,8 +79,8 @@ def test_a_batch_comes_back_as_replies_and_failures_in_order(place: Place) -> No
 def test_a_batch_may_ask_the_other_routes(
     place: Place, url: str, body: dict[str, Any], kind: str
 ) -> None:
-    place.write(*(line(number, url, **body) for number in range(3)))
-    ended = place.batch("--model", "named")
+    write(place, *(line(number, url, **body) for number in range(3)))
+    ended = batch(place, "--model", "named")
     assert ended.returncode == 0, ended.stderr
     for found in place.lines():
         check_reply(found)
@@ -141,70 +89,65 @@ def test_a_batch_may_ask_the_other_routes(
     assert not (place.folder / "out.errors.jsonl").exists()
 
 
-def test_a_killed_batch_goes_on_where_it_was(place: Place) -> None:
-    place.write(*(line(number) for number in range(300)))
-    place.control("config", {"latency": "const:30", "p500": 0.05, "pmalformed": 0.05, "track": 1})
-    started = place.command("in.jsonl", "-o", "out.jsonl", "--concurrency", "8")
-    with subprocess.Popen(
-        started,
-        cwd=place.folder,
-        env=place.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        until(lambda: place.control("stats")["requests"] > 60)
-        process.send_signal(signal.SIGKILL)
+def test_a_killed_batch_goes_on_where_it_was(place: Place, provider: Provider) -> None:
+    write(place, *(line(number) for number in range(300)))
+    provider.configure(latency="const:100", p500=0.05, pmalformed=0.05)
+    started = ("run", "in.jsonl", "-o", "out.jsonl", "--endpoint", place.url)
+    process = place.start(*started, "--concurrency", "8")
+    until(lambda: provider.requests > 60)
+    process.kill()
+    process.wait()
     assert not (place.folder / "out.jsonl").exists()
-    place.control("config", {"latency": "const:0", "p500": 0.0, "pmalformed": 0.0})
-    ended = place.batch()
+    provider.configure(latency="const:0", p500=0.0, pmalformed=0.0)
+    ended = batch(place)
     assert ended.returncode == 0, ended.stderr
     replies = place.lines()
     assert [one["custom_id"] for one in replies] == [f"id-{number}" for number in range(300)]
     for found in replies:
         check_reply(found)
-    again = place.batch()
+    again = batch(place)
     assert again.returncode == 0
     assert "$0" in again.stderr
     assert place.lines() == replies
 
 
 def test_a_batch_can_be_an_ordinary_table_too(place: Place) -> None:
-    place.write(line(0), line(1))
-    ended = place.run("in.jsonl", "-o", "t.csv")
+    write(place, line(0), line(1))
+    ended = asked(place, "in.jsonl", "-o", "t.csv")
     assert ended.returncode == 0, ended.stderr
     head = (place.folder / "t.csv").read_text().splitlines()[0]
     assert head.startswith("custom_id,method,url,body,answer,status")
-    ended = place.run("in.jsonl", "-o", "-", "--output-format", "jsonl", "--quiet")
+    ended = asked(place, "in.jsonl", "-o", "-", "--output-format", "jsonl", "--quiet")
     rows = [json.loads(text) for text in ended.stdout.splitlines()]
     assert [(row["custom_id"], row["status"]) for row in rows] == [("id-0", "ok"), ("id-1", "ok")]
-    ended = place.run("in.jsonl", "-o", "-", "--quiet")
+    ended = asked(place, "in.jsonl", "-o", "-", "--quiet")
     for text in ended.stdout.splitlines():
         check_reply(json.loads(text))
 
 
 def test_what_bodies_say_is_refused_as_an_option(place: Place) -> None:
-    place.write(line(0))
-    ended = place.batch("--max-tokens", "3")
+    write(place, line(0))
+    ended = batch(place, "--max-tokens", "3")
     assert ended.returncode == 2
     assert "--max-tokens" in ended.stderr
 
 
 def test_a_table_becomes_embeddings(place: Place) -> None:
     (place.folder / "in.csv").write_text("text\none\ntwo\none\n")
-    ended = place.run("in.csv", "-o", "out.parquet", "--model", "m", "--task", "embed")
+    ended = asked(place, "in.csv", "-o", "out.parquet", "--model", "m", "--task", "embed")
     assert ended.returncode == 0, ended.stderr
     table = pq.read_table(place.folder / "out.parquet")
     first, second, third = table.column("embedding").to_pylist()
     assert first == third != second
     assert len(first) == 16
     assert table.column("finish_reason").to_pylist() == [None] * 3
-    ended = place.run("in.csv", "-o", "-", "--model", "m", "--task", "embed", "--quiet")
+    ended = asked(place, "in.csv", "-o", "-", "--model", "m", "--task", "embed", "--quiet")
     assert '"[' in ended.stdout
 
 
 @pytest.mark.parametrize("task", ["complete", "respond"])
 def test_a_table_is_answered_on_the_other_routes(place: Place, task: str) -> None:
     (place.folder / "in.csv").write_text("text\none\n")
-    ended = place.run("in.csv", "-o", "out.csv", "--model", "m", "--task", task)
+    ended = asked(place, "in.csv", "-o", "out.csv", "--model", "m", "--task", task)
     assert ended.returncode == 0, ended.stderr
     assert "h:" in (place.folder / "out.csv").read_text()

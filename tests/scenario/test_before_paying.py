@@ -3,33 +3,18 @@
 import json
 import os
 import pty
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.scenario.place import DEADLINE_S, ROWS, Place, Provider, until
 
-from .test_the_command_line import DEADLINE_S, NIGHTKILN, ROWS, Place, Provider, until
-from .test_the_command_line import provider as provider_process
+pytestmark = pytest.mark.usefixtures("table")
 
 TRIED = 7
 
 
-@pytest.fixture(name="provider")
-def a_provider() -> Iterator[Provider]:
-    yield from provider_process.__wrapped__()  # type: ignore[attr-defined]
-
-
-@pytest.fixture(name="place")
-def a_place(tmp_path: Path, provider: Provider) -> Place:
-    return Place(tmp_path, provider.url)
-
-
 def estimated(place: Place, *more: str) -> dict[str, Any]:
-    arguments = place.args(*more)
-    command = ["estimate", arguments[1], *arguments[4:], "--json"]
-    done = place.nightkiln(*command)
+    done = place.nightkiln("estimate", "in.csv", *place.target, *more, "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["forecast"]
     return found
@@ -42,13 +27,13 @@ def test_an_estimate_by_earlier_jobs_holds_what_the_whole_table_takes(
     assert provider.requests == 0
     assert "default" in wide["input_basis"]
     assert wide["cost_usd"] is None
-    assert place.nightkiln(*place.args("-q", "--limit", "64")).returncode == 0
+    assert place.run("-q", "--limit", "64").returncode == 0
     asked = provider.requests
 
     found = estimated(place)
     assert "the same prompt" in found["input_basis"]
     assert provider.requests == asked
-    report = json.loads(place.nightkiln(*place.args("--json")).stdout)
+    report = json.loads(place.run("--json").stdout)
     for name in ("input_tokens", "output_tokens"):
         assert found[name]["low"] <= report[name] <= found[name]["high"], name
         assert wide[name]["low"] <= report[name] <= wide[name]["high"], name
@@ -81,7 +66,7 @@ def test_the_pilots_tokens_are_counted_by_its_own_tokenizer(place: Place) -> Non
 def test_where_nobody_can_answer_a_trial_stops_and_says_how_to_go_on(
     place: Place, provider: Provider
 ) -> None:
-    tried = place.nightkiln(*place.args("--try", str(TRIED)))
+    tried = place.run("--try", str(TRIED))
     assert tried.returncode == 0, tried.stderr
     assert tried.stdout == ""
     assert f"tried {TRIED} of {ROWS} rows" in tried.stderr
@@ -94,19 +79,19 @@ def test_where_nobody_can_answer_a_trial_stops_and_says_how_to_go_on(
     assert len(set(rows)) == TRIED
     assert max(map(int, rows)) > ROWS // 4  # by chance over the table, not its first rows
 
-    again = place.nightkiln(*place.args("--try", str(TRIED), "--json"))
+    again = place.run("--try", str(TRIED), "--json")
     assert len(json.loads(again.stdout)["tried"]) == TRIED
     assert provider.requests == TRIED  # the same rows, and they are answered
 
     resumed = place.nightkiln("jobs", "resume", job, "--json")
     assert json.loads(resumed.stdout)["reused"] == TRIED
-    stats = provider.control("stats")
+    stats = provider.stats()
     assert (stats["requests"], stats["unique_prompts"]) == (ROWS, ROWS)
     assert len(place.answers()) == ROWS
 
 
 def test_a_trial_with_yes_goes_on_and_pays_no_row_twice(place: Place, provider: Provider) -> None:
-    done = place.nightkiln(*place.args("--try", str(TRIED), "--yes"))
+    done = place.run("--try", str(TRIED), "--yes")
     assert done.returncode == 0, done.stderr
     assert f"tried {TRIED} of {ROWS} rows" in done.stderr
     assert f"{ROWS} ok of {ROWS} rows" in done.stderr
@@ -115,7 +100,7 @@ def test_a_trial_with_yes_goes_on_and_pays_no_row_twice(place: Place, provider: 
 
 
 def test_to_try_every_row_is_to_run_the_job(place: Place, provider: Provider) -> None:
-    done = place.nightkiln(*place.args("--try", "1000"))
+    done = place.run("--try", "1000")
     assert done.returncode == 0, done.stderr
     assert f"{ROWS} ok of {ROWS} rows" in done.stderr
     assert provider.requests == ROWS
@@ -124,13 +109,13 @@ def test_to_try_every_row_is_to_run_the_job(place: Place, provider: Provider) ->
 def test_a_fault_is_shown_and_what_ends_a_run_ends_a_trial(
     place: Place, provider: Provider
 ) -> None:
-    place.write(ROWS, poison=ROWS)
-    tried = place.nightkiln(*place.args("--try", "3"))
+    place.table(ROWS, poison=ROWS)
+    tried = place.run("--try", "3")
     assert tried.returncode == 0, tried.stderr
     assert "3 of them with a fault" in tried.stderr
-    provider.control("config", {"api_key": "right"})
-    place.write(ROWS)
-    assert place.nightkiln(*place.args("--try", "3")).returncode == 5
+    provider.configure(api_key="right")
+    place.table(ROWS)
+    assert place.run("--try", "3").returncode == 5
 
 
 @pytest.mark.parametrize(("said", "asked"), [("y\n", ROWS), ("n\n", TRIED), ("\n", TRIED)])
@@ -138,14 +123,7 @@ def test_on_a_terminal_the_person_is_asked(
     place: Place, provider: Provider, said: str, asked: int
 ) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*NIGHTKILN, *place.args("--try", str(TRIED), "--no-color")],
-        cwd=place.folder,
-        env=place.environ,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    process = place.start(*place.args("--try", str(TRIED), "--no-color"), terminal=theirs)
     os.close(theirs)
     shown = b""
     while b"Ask the rest? [y/N]" not in shown:
@@ -165,16 +143,16 @@ def test_on_a_terminal_the_person_is_asked(
 def test_a_trial_that_was_killed_loses_no_answer_that_it_had(
     place: Place, provider: Provider
 ) -> None:
-    provider.control("config", {"latency": "const:300"})
+    provider.slow(300)
     process = place.start(*place.args("--try", "60", "--concurrency", "4"))
-    until(lambda: int(provider.control("stats")["ok"]) >= 12)
+    until(lambda: int(provider.stats()["ok"]) >= 12)
     process.kill()
     process.communicate(timeout=DEADLINE_S)
-    provider.control("config", {"latency": "const:0"})
-    done = place.nightkiln(*place.args("--try", "60", "--concurrency", "4", "--yes"))
+    provider.slow(0)
+    done = place.run("--try", "60", "--concurrency", "4", "--yes")
     assert done.returncode == 0, done.stderr
     assert f"tried 60 of {ROWS} rows" in done.stderr
-    stats = provider.control("stats")
+    stats = provider.stats()
     assert stats["unique_prompts"] == ROWS
     assert stats["requests"] <= ROWS + 2 * 4  # in flight at the kill, or answered and not yet read
     assert len(place.answers()) == ROWS

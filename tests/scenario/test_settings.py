@@ -1,41 +1,30 @@
 """Settings as users meet them: files in folders, real processes, the real simulated provider."""
 
-import csv
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.scenario.place import Place, Provider
 
-DEADLINE_S = 60
-NIGHTKILN = [sys.executable, "-m", "nightkiln"]
 KEY = "canary-91aa07"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    command = [*NIGHTKILN, "simulate", "--port", "0", "--api-key", KEY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_S)
+def url(provider: Provider) -> str:
+    provider.configure(api_key=KEY)
+    return provider.url
 
 
-class Project:
+class Project(Place):
     """A project's folder below a user's home, and the command in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "ruth"
-        self.folder = self.home / "project"
+    def __init__(self, folder: Path, url: str) -> None:
+        self.user = folder / "ruth"
+        super().__init__(self.user / "project", url)
         self.folder.mkdir(parents=True)
         ours = {name: said for name, said in os.environ.items() if "NIGHTKILN" not in name}
-        self.environ = {**ours, "HOME": str(self.home), "TEAM_KEY": KEY}
+        self.environ = {**ours, "HOME": str(self.user), "TEAM_KEY": KEY}
         self.environ.pop("XDG_CONFIG_HOME", None)
         self.environ.pop("XDG_DATA_HOME", None)
         (self.folder / "in.csv").write_text("text\nfirst\nsecond\n")
@@ -44,20 +33,9 @@ class Project:
         (self.folder / "nightkiln.toml").write_text(text)
 
     def user_says(self, text: str) -> None:
-        path = self.home / ".config/nightkiln/nightkiln.toml"
+        path = self.user / ".config/nightkiln/nightkiln.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-    def nightkiln(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*NIGHTKILN, *arguments],
-            cwd=self.folder,
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
 
     def shown(self, *arguments: str, **environ: str) -> dict[str, dict[str, object]]:
         done = self.nightkiln("config", "show", "--json", *arguments, **environ)
@@ -66,8 +44,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path, provider: Provider) -> Project:
+    return Project(tmp_path, provider.url)
 
 
 def team(url: str) -> str:
@@ -96,8 +74,7 @@ def test_an_alias_finds_endpoint_key_and_price_and_the_first_line_says_so(
     first = done.stderr.splitlines()[0]
     assert first.startswith("note: model large at 127.0.0.1:")
     assert first.endswith(": models.judge in nightkiln.toml, named by --model")
-    with (project.folder / "out.csv").open() as table:
-        rows = list(csv.DictReader(table))
+    rows = project.answers()
     assert [row["status"] for row in rows] == ["ok", "ok"]
     for row in rows:
         tokens = int(row["input_tokens"]) + int(row["output_tokens"])
@@ -152,7 +129,7 @@ def test_each_value_says_where_it_came_from(project: Project) -> None:
     assert shown["timeout"]["origin"] == "env NIGHTKILN_TIMEOUT"
     assert shown["wait"]["origin"] == "nightkiln.toml: wait"
     assert shown["concurrency"]["origin"] == (
-        f"{project.home}/.config/nightkiln/nightkiln.toml: concurrency"
+        f"{project.user}/.config/nightkiln/nightkiln.toml: concurrency"
     )
 
 

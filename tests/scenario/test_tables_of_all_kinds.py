@@ -2,85 +2,50 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import python_calamine
 import xlsxwriter
-
-DEADLINE_S = 60
-NIGHTKILN = [sys.executable, "-m", "nightkiln"]
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.scenario.place import Place
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    command = [*NIGHTKILN, "simulate", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_S)
-
-
-@pytest.fixture
-def nightkiln(tmp_path: Path) -> Run:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*NIGHTKILN, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "NIGHTKILN_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-
-    return run
-
-
-def test_a_folder_of_parquet_becomes_every_kind_of_table(
-    url: str, nightkiln: Run, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
+def test_a_folder_of_parquet_becomes_every_kind_of_table(place: Place) -> None:
+    data = place.folder / "data"
     data.mkdir()
     for number in range(3):
         table = pa.table({"n": range(5 * number, 5 * number + 5), "s": ["=1+1"] * 5})
         pq.write_table(table, data / f"{number}.parquet")
-    backend = ("--endpoint", url, "--model", "m", "--prompt", "{n}: {s}")
-    done = nightkiln("run", "data", "-o", "out.parquet", *backend)
+    backend = ("--endpoint", place.url, "--model", "m", "--prompt", "{n}: {s}")
+    done = place.nightkiln("run", "data", "-o", "out.parquet", *backend)
     assert done.returncode == 0, done.stderr
-    found = pq.read_table(tmp_path / "out.parquet")
+    found = pq.read_table(place.folder / "out.parquet")
     assert found.schema.field("n").type == pa.int64()
     assert found.column("n").to_pylist() == list(range(15))
 
     for name in ("out.xlsx", "out.jsonl.gz", "safe.csv"):
         safe = ("--excel-safe",) if name == "safe.csv" else ()
-        assert nightkiln("jobs", "results", "-o", name, *safe).returncode == 0
-    sheet = python_calamine.CalamineWorkbook.from_path(tmp_path / "out.xlsx").get_sheet_by_index(0)
+        assert place.nightkiln("jobs", "results", "-o", name, *safe).returncode == 0
+    sheet = python_calamine.CalamineWorkbook.from_path(
+        place.folder / "out.xlsx"
+    ).get_sheet_by_index(0)
     assert [row[:2] for row in sheet.iter_rows()][1:] == [[n, "=1+1"] for n in range(15)]
-    lines = gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()).splitlines()
+    lines = gzip.decompress((place.folder / "out.jsonl.gz").read_bytes()).splitlines()
     assert [json.loads(line)["n"] for line in lines] == list(range(15))
-    assert (tmp_path / "safe.csv").read_text().splitlines()[1].startswith("0,'=1+1,")
+    assert (place.folder / "safe.csv").read_text().splitlines()[1].startswith("0,'=1+1,")
 
 
-def test_a_named_sheet_is_answered(url: str, nightkiln: Run, tmp_path: Path) -> None:
-    with xlsxwriter.Workbook(tmp_path / "in.xlsx") as book:
+def test_a_named_sheet_is_answered(place: Place) -> None:
+    with xlsxwriter.Workbook(place.folder / "in.xlsx") as book:
         book.add_worksheet("notes").write(0, 0, "nothing to see")
         sheet = book.add_worksheet("tickets")
         for number, row in enumerate([["id", "text"], ["007", "hello"], ["008", "there"]]):
             sheet.write_row(number, 0, row)
-    backend = ("--endpoint", url, "--model", "m", "--column", "text")
-    done = nightkiln("run", "in.xlsx", "--sheet", "tickets", "-o", "out.tsv", *backend)
+    backend = ("--endpoint", place.url, "--model", "m", "--column", "text")
+    done = place.nightkiln("run", "in.xlsx", "--sheet", "tickets", "-o", "out.tsv", *backend)
     assert done.returncode == 0, done.stderr
-    rows = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    rows = [line.split("\t") for line in (place.folder / "out.tsv").read_text().splitlines()]
     assert [row[:2] for row in rows] == [["id", "text"], ["007", "hello"], ["008", "there"]]
 
 
@@ -94,10 +59,10 @@ def test_a_named_sheet_is_answered(url: str, nightkiln: Run, tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_sent(
-    url: str, nightkiln: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+    place: Place, arguments: tuple[str, ...], said: str
 ) -> None:
-    (tmp_path / "in.csv").write_text("text\nhello\n")
-    done = nightkiln("run", *arguments, "--endpoint", url, "--model", "m")
+    (place.folder / "in.csv").write_text("text\nhello\n")
+    done = place.nightkiln("run", *arguments, "--endpoint", place.url, "--model", "m")
     assert done.returncode == 2
     assert said in done.stderr
-    assert not list(tmp_path.glob("o.*"))
+    assert not list(place.folder.glob("o.*"))

@@ -2,28 +2,19 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.scenario.place import Place
 
-DEADLINE_S = 120
 ENCODER = Path(__file__).parents[1] / "contract" / "engines" / "tiny_encoder.py"
 
 
-def nightkiln(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nightkiln", *arguments],
-        cwd=folder,
-        env={**os.environ, "NIGHTKILN_HOME": str(folder / "home"), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+@pytest.fixture(name="place")
+def a_place_where_nobody_answers(tmp_path: Path) -> Place:
+    return Place(tmp_path, "http://127.0.0.1:9/v1")
 
 
 @pytest.fixture
@@ -45,18 +36,18 @@ def table(folder: Path, rows: int) -> None:
         writer.writerows([n, f"order {n} aus München 東京"] for n in range(rows))
 
 
-def test_texts_become_vectors_row_by_row(tmp_path: Path, tiny_encoder: ModuleType) -> None:
+def test_texts_become_vectors_row_by_row(place: Place, tiny_encoder: ModuleType) -> None:
     import numpy as np
 
-    model = tiny_encoder.write_encoder(tmp_path / "model", pooling=None)
-    table(tmp_path, 120)
-    with (tmp_path / "in.csv").open("a") as out:
+    model = tiny_encoder.write_encoder(place.folder / "model", pooling=None)
+    table(place.folder, 120)
+    with (place.folder / "in.csv").open("a") as out:
         out.write(f"120,{'box ' * 100}\n")
     arguments = ["run", "in.csv", "--column", "text", "--task", "embed", "-o", "out.jsonl"]
-    done = nightkiln(tmp_path, *arguments, "--model", "./model")
+    done = place.nightkiln(*arguments, "--model", "./model")
     assert done.returncode == 3, done.stderr
     assert "their mean is taken" in done.stderr
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    rows = place.lines()
     assert len(rows) == 121
     assert rows[120]["fault_message"].startswith("context_length_exceeded")
     reference = tiny_encoder.Reference(model)
@@ -67,22 +58,22 @@ def test_texts_become_vectors_row_by_row(tmp_path: Path, tiny_encoder: ModuleTyp
         assert row["input_tokens"] == reference.tokens(row["text"])
         assert row["finish_reason"] == "stop"
 
-    again = nightkiln(tmp_path, *arguments)
+    again = place.nightkiln(*arguments)
     assert again.returncode == 2
     assert "the pilot makes no embeddings" in again.stderr
 
 
-def test_a_template_is_shown_and_checked_before_anything_is_asked(tmp_path: Path) -> None:
-    table(tmp_path, 40)
+def test_a_template_is_shown_and_checked_before_anything_is_asked(place: Place) -> None:
+    table(place.folder, 40)
     text = "Order {{ n }}:\n{% if n|int == 7 %}{{ 1 / 0 }}{% endif %}\n{{ text }}\n"
-    (tmp_path / "ask.jinja").write_text(text)
-    target = ["--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--dry-run"]
-    planned = nightkiln(tmp_path, "run", "in.csv", "--template", "ask.jinja", *target, "--json")
+    (place.folder / "ask.jinja").write_text(text)
+    target = ["--endpoint", place.url, "--model", "m", "--dry-run"]
+    planned = place.nightkiln("run", "in.csv", "--template", "ask.jinja", *target, "--json")
     assert planned.returncode == 0, planned.stderr
     assert "Order 0:\\norder 0 aus München 東京" in planned.stdout
 
     failed = ["--template", "ask.jinja", "--on-bad-row", "fail"]
-    refused = nightkiln(tmp_path, "run", "in.csv", *failed, *target)
+    refused = place.nightkiln("run", "in.csv", *failed, *target)
     assert refused.returncode == 2
     assert "line 9: the template, line 2: division by zero" in refused.stderr
 
@@ -95,19 +86,19 @@ def test_a_template_is_shown_and_checked_before_anything_is_asked(tmp_path: Path
         ("{% include 'secrets' %}", "other templates"),
     ],
 )
-def test_a_template_that_cannot_work_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    table(tmp_path, 3)
-    (tmp_path / "ask.jinja").write_text(text)
-    target = ["--endpoint", "http://127.0.0.1:9/v1", "--model", "m"]
-    refused = nightkiln(tmp_path, "run", "in.csv", "--template", "ask.jinja", *target)
+def test_a_template_that_cannot_work_is_refused(place: Place, text: str, said: str) -> None:
+    table(place.folder, 3)
+    (place.folder / "ask.jinja").write_text(text)
+    target = ["--endpoint", place.url, "--model", "m"]
+    refused = place.nightkiln("run", "in.csv", "--template", "ask.jinja", *target)
     assert refused.returncode == 2
     assert said in refused.stderr
 
 
-def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    table(tmp_path, 3)
-    (tmp_path / "latin.jinja").write_bytes("Grüße {{ text }}".encode("latin-1"))
+def test_a_template_that_cannot_be_read_is_named(place: Place) -> None:
+    table(place.folder, 3)
+    (place.folder / "latin.jinja").write_bytes("Grüße {{ text }}".encode("latin-1"))
     for name, said in (("none.jinja", "cannot be read"), ("latin.jinja", "not UTF-8 at byte 2")):
-        refused = nightkiln(tmp_path, "run", "in.csv", "--template", name)
+        refused = place.nightkiln("run", "in.csv", "--template", name)
         assert refused.returncode == 2
         assert said in refused.stderr

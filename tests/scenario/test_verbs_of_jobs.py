@@ -1,34 +1,26 @@
 """Pausing, resuming, retrying, reading and clearing jobs, as users do it from a second terminal."""
 
-import csv
-import io
 import json
 import os
+import shlex
 import shutil
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from tests.scenario.place import (
+    DEADLINE_S,
+    LONG_MS,
+    NIGHTKILN,
+    ROWS,
+    Place,
+    Provider,
+    rows_of,
+    until,
+)
 
-from .test_the_command_line import DEADLINE_S, ROWS, Place, Provider, until
-from .test_the_command_line import provider as provider_process
+pytestmark = pytest.mark.usefixtures("table")
 
 PAUSED = 9
-
-
-@pytest.fixture(name="provider")
-def a_provider() -> Iterator[Provider]:
-    yield from provider_process.__wrapped__()  # type: ignore[attr-defined]
-
-
-@pytest.fixture(name="place")
-def a_place(tmp_path: Path, provider: Provider) -> Place:
-    return Place(tmp_path, provider.url)
-
-
-def slow(provider: Provider, milliseconds: int) -> None:
-    provider.control("config", {"latency": f"const:{milliseconds}"})
 
 
 def show(place: Place) -> dict[str, object]:
@@ -36,17 +28,13 @@ def show(place: Place) -> dict[str, object]:
     return found
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def test_a_pause_from_a_second_terminal_is_obeyed_and_resume_asks_only_the_rest(
     place: Place, provider: Provider
 ) -> None:
-    slow(provider, 100)
+    provider.slow(LONG_MS)
     place.environ["KEY"] = "sk-only-by-reference"
-    process = place.start(*place.args("--concurrency", "8", "--key", "env:KEY"))
-    until(lambda: provider.requests >= 40)
+    process = place.start(*place.args("--concurrency", "4", "--key", "env:KEY"))
+    until(lambda: provider.requests >= 8)
     paused = place.nightkiln("jobs", "pause", "last")
     assert paused.returncode == 0, paused.stderr
     assert "paused (paused on request)" in paused.stderr
@@ -56,7 +44,7 @@ def test_a_pause_from_a_second_terminal_is_obeyed_and_resume_asks_only_the_rest(
     assert asked < ROWS
     assert show(place)["standing"] == "paused"
 
-    slow(provider, 0)
+    provider.slow(0)
     elsewhere = place.folder / "elsewhere"
     elsewhere.mkdir()
     database = b"".join(path.read_bytes() for path in (place.folder / "home").glob("*.db*"))
@@ -68,14 +56,14 @@ def test_a_pause_from_a_second_terminal_is_obeyed_and_resume_asks_only_the_rest(
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["ok"] == ROWS
     assert len(place.answers()) == ROWS
-    stats = provider.control("stats")
+    stats = provider.stats()
     assert (stats["requests"], stats["unique_prompts"]) == (ROWS, ROWS)
 
 
 def test_a_pause_survives_the_death_of_the_process_that_ran_the_job(
     place: Place, provider: Provider
 ) -> None:
-    slow(provider, 100)
+    provider.slow(100)
     process = place.start(*place.args("--concurrency", "8"))
     until(lambda: provider.requests >= 40)
     process.kill()
@@ -86,7 +74,7 @@ def test_a_pause_survives_the_death_of_the_process_that_ran_the_job(
     assert again.returncode == 0, again.stderr
     assert show(place)["reason"] == "paused on request"
 
-    slow(provider, 0)
+    provider.slow(0)
     assert place.nightkiln("jobs", "resume", "last", "-q").returncode == 0
     assert len(place.answers()) == ROWS
     assert provider.requests <= ROWS + 8
@@ -95,7 +83,7 @@ def test_a_pause_survives_the_death_of_the_process_that_ran_the_job(
 def test_who_watches_a_job_does_not_take_it_over_when_it_is_paused(
     place: Place, provider: Provider
 ) -> None:
-    slow(provider, 100)
+    provider.slow(LONG_MS)
     runner = place.start(*place.args("--concurrency", "4"))
     until(lambda: provider.requests >= 8)
     watcher = place.start(*place.args("--concurrency", "4"))
@@ -111,7 +99,7 @@ def test_who_watches_a_job_does_not_take_it_over_when_it_is_paused(
 
 
 def test_what_is_over_can_neither_be_paused_nor_resumed_nor_cancelled(place: Place) -> None:
-    assert place.nightkiln(*place.args("-q")).returncode == 0
+    assert place.run("-q").returncode == 0
     for verb in ("pause", "resume", "cancel"):
         refused = place.nightkiln("jobs", verb, "last")
         assert refused.returncode == 1, verb
@@ -121,12 +109,12 @@ def test_what_is_over_can_neither_be_paused_nor_resumed_nor_cancelled(place: Pla
 
 
 def test_headers_are_asked_for_again_and_never_kept(place: Place, provider: Provider) -> None:
-    slow(provider, 100)
+    provider.slow(LONG_MS)
     process = place.start(*place.args("--concurrency", "4", "--header", "X-Team=very-secret"))
     until(lambda: provider.requests >= 8)
     assert place.nightkiln("jobs", "pause", "last").returncode == 0
     process.communicate(timeout=DEADLINE_S)
-    slow(provider, 0)
+    provider.slow(0)
     database = b"".join(path.read_bytes() for path in (place.folder / "home").glob("*.db*"))
     assert b"very-secret" not in database
     refused = place.nightkiln("jobs", "resume", "last")
@@ -139,8 +127,8 @@ def test_headers_are_asked_for_again_and_never_kept(place: Place, provider: Prov
 def test_a_retry_may_be_of_some_faults_only_and_run_at_once(
     place: Place, provider: Provider
 ) -> None:
-    place.write(ROWS, poison=3)
-    assert place.nightkiln(*place.args("-q")).returncode == 3
+    place.table(ROWS, poison=3)
+    assert place.run("-q").returncode == 3
     asked = provider.requests
     none = place.nightkiln("jobs", "retry", "last", "--class", "transient")
     assert none.returncode == 2
@@ -157,8 +145,8 @@ def test_a_retry_may_be_of_some_faults_only_and_run_at_once(
 
 
 def test_errors_say_what_went_wrong_and_never_what_was_asked(place: Place) -> None:
-    place.write(ROWS, poison=3)
-    assert place.nightkiln(*place.args("-q")).returncode == 3
+    place.table(ROWS, poison=3)
+    assert place.run("-q").returncode == 3
     told = place.nightkiln("jobs", "errors")
     assert told.returncode == 0, told.stderr
     assert "3 of 300 rows have a fault" in told.stdout
@@ -176,8 +164,8 @@ def test_errors_say_what_went_wrong_and_never_what_was_asked(place: Place) -> No
 def test_a_table_read_while_its_job_runs_is_a_beginning_of_what_it_becomes(
     place: Place, provider: Provider
 ) -> None:
-    slow(provider, 500)
-    process = place.start(*place.args("--concurrency", "8"))
+    provider.slow(LONG_MS)
+    process = place.start(*place.args("--concurrency", "4"))
 
     def partly() -> list[dict[str, str]]:
         done = place.nightkiln("jobs", "results", "last", "--partial")
@@ -190,15 +178,15 @@ def test_a_table_read_while_its_job_runs_is_a_beginning_of_what_it_becomes(
     first, second = partly(), partly()
     assert second[: len(first)] == first
     assert {row["status"] for row in second} == {"ok"}
-    slow(provider, 0)
+    provider.slow(0)
     process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert place.answers()[: len(second)] == second
 
 
 def test_results_may_be_of_some_rows_only_and_exports_of_any_format(place: Place) -> None:
-    place.write(ROWS, poison=3)
-    assert place.nightkiln(*place.args("-q")).returncode == 3
+    place.table(ROWS, poison=3)
+    assert place.run("-q").returncode == 3
     bad = place.nightkiln("jobs", "results", "last", "--where", "status=error")
     assert [row["id"] for row in rows_of(bad.stdout)] == ["00000", "00001", "00002"]
     assert bad.stderr == ""
@@ -222,7 +210,7 @@ def test_results_may_be_of_some_rows_only_and_exports_of_any_format(place: Place
 
 
 def test_old_jobs_go_when_somebody_says_so_and_what_they_spent_stays(place: Place) -> None:
-    assert place.nightkiln(*place.args("-q")).returncode == 0
+    assert place.run("-q").returncode == 0
     assert place.nightkiln("jobs", "clean", "--json").stdout.startswith('{"dry_run":false')
     look = place.nightkiln("jobs", "clean", "--older-than", "0m", "--dry-run", "--json")
     (old,) = json.loads(look.stdout)["would_delete"]
@@ -241,26 +229,13 @@ def test_old_jobs_go_when_somebody_says_so_and_what_they_spent_stays(place: Plac
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounts need root")
 def test_jobs_can_be_read_where_nothing_can_be_written(place: Place) -> None:
-    assert place.nightkiln(*place.args("-q")).returncode == 0
-    command = " && ".join(
-        [
-            "mount --bind -o ro home home",
-            "mount -o remount,bind,ro home",
-            f"{shutil.which('env')} python -m nightkiln jobs results last",
-        ]
-    )
-    import subprocess
-    import sys
-
-    command = command.replace("python -m", f"{sys.executable} -m")
-    done = subprocess.run(
-        ["unshare", "-m", "bash", "-c", command],
-        cwd=place.folder,
-        env=place.environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    assert place.run("-q").returncode == 0
+    command = [
+        "mount --bind -o ro home home",
+        "mount -o remount,bind,ro home",
+        shlex.join([*NIGHTKILN, "jobs", "results", "last"]),
+    ]
+    done = place.command("unshare", "-m", "bash", "-c", " && ".join(command))
     if "mount" in done.stderr:
         pytest.skip("this machine lets nobody mount")
     assert len(rows_of(done.stdout)) == ROWS, done.stderr
@@ -269,7 +244,7 @@ def test_jobs_can_be_read_where_nothing_can_be_written(place: Place) -> None:
 def test_the_first_signal_of_a_resumed_run_keeps_its_answers(
     place: Place, provider: Provider
 ) -> None:
-    slow(provider, 100)
+    provider.slow(LONG_MS)
     process = place.start(*place.args("--concurrency", "4"))
     until(lambda: provider.requests >= 8)
     assert place.nightkiln("jobs", "pause", "last").returncode == 0

@@ -12,12 +12,15 @@ from nightkiln.app import arrowmemory  # noqa: F401 - before anything that impor
 if TYPE_CHECKING:
     from nightkiln.app.embedded import Embedded, open_embedded
     from nightkiln.app.reading import Reading, open_reading
+    from nightkiln.app.reusing import cache_state, clear_cache
     from nightkiln.app.settings import load_settings
     from nightkiln.app.targets import order_under
 
 __all__ = [
     "Embedded",
     "Reading",
+    "cache_state",
+    "clear_cache",
     "load_settings",
     "open_embedded",
     "open_reading",
@@ -27,6 +30,8 @@ __all__ = [
 _PLACES: Final = {
     "Embedded": "nightkiln.app.embedded",
     "Reading": "nightkiln.app.reading",
+    "cache_state": "nightkiln.app.reusing",
+    "clear_cache": "nightkiln.app.reusing",
     "load_settings": "nightkiln.app.settings",
     "open_embedded": "nightkiln.app.embedded",
     "open_reading": "nightkiln.app.reading",

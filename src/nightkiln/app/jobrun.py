@@ -9,6 +9,7 @@ import msgspec
 
 from nightkiln.app import parts
 from nightkiln.app.forecasting import trial_of
+from nightkiln.app.reusing import reusing
 from nightkiln.core.errors import (
     DiskError,
     IllegalMove,
@@ -37,6 +38,7 @@ from nightkiln.store import jobs
 from nightkiln.worker import trial
 from nightkiln.worker.base import Desk
 from nightkiln.worker.keeping import keep_answers
+from nightkiln.worker.reusing import Reuse
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
 INTERRUPTED = "interrupted"
@@ -96,7 +98,7 @@ class JobRun:
             self._context,
             job,
             summary.RunFigures(
-                reused=max(0, job.totals.answered - tally.fresh_rows),
+                reused=max(0, job.totals.answered - tally.fresh_rows) + tally.fresh_reused,
                 elapsed_s=elapsed,
                 rows=tally.fresh_rows,
                 tokens=tally.fresh_tokens,
@@ -211,11 +213,11 @@ class JobRun:
             return None
         run = self._context.new_run_id()
         job = await moves.begin_run(self._context, job.id, run)
-        desk = _desk(self._context, job, run)
-        lane = parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent)
-        asking = trial.Trial(desk, lane=lane, wait_s=self._order.wait_s, stop=self._stop)
-        self._tally = asking.tally
-        async with self._paused_by_errors(job):
+        async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
+            desk = _desk(self._context, job, run, reuse)
+            lane = parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent)
+            asking = trial.Trial(desk, lane=lane, wait_s=self._order.wait_s, stop=self._stop)
+            self._tally = asking.tally
             tried = await asking.run(chosen)
         if tried.ending is not Ending.DONE:
             return await self._after(job, tried.ending, tried.waiting)
@@ -226,18 +228,18 @@ class JobRun:
         """Run the job's open chunks and see where that leaves it."""
         run = self._context.new_run_id()
         job = await moves.begin_run(self._context, job.id, run)
-        desk = _desk(self._context, job, run)
-        runner = Runner(
-            desk,
-            lane=parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent),
-            settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
-            on_live=lambda live: self.listen(
-                Progressed(job=job.id, phase="running", rows=job.rows, live=live)
-            ),
-            stop=self._stop,
-        )
-        self._tally = runner.tally
-        async with self._paused_by_errors(job):
+        async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
+            desk = _desk(self._context, job, run, reuse)
+            runner = Runner(
+                desk,
+                lane=parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent),
+                settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
+                on_live=lambda live: self.listen(
+                    Progressed(job=job.id, phase="running", rows=job.rows, live=live)
+                ),
+                stop=self._stop,
+            )
+            self._tally = runner.tally
             ending = await runner.run()
         return await self._after(job, ending, runner.waiting)
 
@@ -315,7 +317,7 @@ class JobRun:
         return await self.ended(job)
 
 
-def _desk(context: Context, job: Job, run: RunId) -> Desk:
+def _desk(context: Context, job: Job, run: RunId, reuse: Reuse | None = None) -> Desk:
     """Where a run in this process works."""
     return Desk(
         job=job,
@@ -323,4 +325,5 @@ def _desk(context: Context, job: Job, run: RunId) -> Desk:
         leases=LocalLeases(context),
         files=context.files(job.id),
         dice=parts.dice(),
+        reuse=reuse,
     )

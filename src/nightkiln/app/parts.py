@@ -24,11 +24,13 @@ from nightkiln.config import Settings, crash_point
 from nightkiln.core import crashpoints
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import JobSpec
+from nightkiln.core.reuse import CacheUse
 from nightkiln.core.usage import Totals, Usage
 from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
 from nightkiln.plan.budget import Budget
 from nightkiln.plan.limiter import START
 from nightkiln.service.orders import Order
+from nightkiln.store.cache import CacheLimits
 
 MAX_SLOTS = 16384
 
@@ -78,6 +80,7 @@ class Crew(msgspec.Struct, frozen=True, kw_only=True):
     model_file: Path | None = None  # of an engine of our own
     notices: tuple[str, ...] = ()
     start: "Callable[[JobSpec], Awaitable[tuple[str, ...]]]"  # makes it ready; more notices
+    cache: CacheLimits = CacheLimits()
     turns: int = 1  # of requests in flight, until a new one's turn has come and gone
 
 
@@ -92,7 +95,10 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
     crew = _endpoint(target, choice, environ) if order.endpoint else await _engine(order, choice)
     where = f"at {crew.backend.name}" if order.endpoint else "on this machine"
     first = f"model {choice.model} {where}: {choice.why}"
-    return msgspec.structs.replace(crew, notices=(first, *choice.notices))
+    limits = CacheLimits(
+        size_bytes=round(settings.cache_gb * 1e9), age_s=settings.cache_days * 86_400.0
+    )
+    return msgspec.structs.replace(crew, notices=(first, *choice.notices), cache=limits)
 
 
 def _endpoint(target: Target, choice: Choice, environ: Mapping[str, str]) -> Crew:
@@ -176,6 +182,7 @@ def make_lane(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Lane:
             timeout_s=order.timeout_s * crew.turns,
             rpm=order.rpm,
             tpm=order.tpm,
+            recalls=order.cache is not CacheUse.OFF,
         ),
         price=crew.price,
         dice=chance,

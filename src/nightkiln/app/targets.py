@@ -15,6 +15,7 @@ from nightkiln.config import ModelAlias, ModelPrice, Origin, Settings, Source, d
 from nightkiln.config.layers import nearest
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Sampling
+from nightkiln.core.reuse import CacheUse, Dedupe
 from nightkiln.service.orders import Order
 
 N = TypeVar("N", int, float)
@@ -51,6 +52,8 @@ def order_under(order: Order, settings: Settings) -> Order:
         "timeout_s": settings.timeout,
         "wait_s": said_nothing.wait_s if settings.wait is None else settings.wait,
         "on_bad_row": settings.on_bad_row,
+        "dedupe": Dedupe(settings.dedupe),
+        "cache": CacheUse(settings.cache),
         "kv_cache_gb": settings.engine.kv_cache_gb,
         "precision": settings.engine.precision,
     }

@@ -5,7 +5,16 @@ from typing import Final
 
 import msgspec
 
-from nightkiln.cli.numbers import bytes_of, count, dollars_of, iso, local_time, money
+from nightkiln.cli.numbers import (
+    bytes_of,
+    count,
+    dollars_of,
+    iso,
+    local_time,
+    money,
+    saved_usd,
+    saved_words,
+)
 from nightkiln.core.events import JobView
 from nightkiln.core.explain import fix_for
 from nightkiln.core.job import JobState
@@ -68,6 +77,9 @@ class JobPage(JobRow, frozen=True, kw_only=True):
     input_tokens: int
     cached_tokens: int
     output_tokens: int
+    reused: int  # rows answered by the answer to an identical request
+    saved_tokens: int
+    saved_usd: float | None  # None: no price is known
     faults: tuple[FaultCount, ...]
     columns: tuple[str, ...]
     input_path: str
@@ -114,6 +126,9 @@ def full_report(view: JobView, home: Path) -> JobPage:
         input_tokens=spent.input_tokens,
         cached_tokens=spent.cached_tokens,
         output_tokens=spent.output_tokens,
+        reused=totals.reused,
+        saved_tokens=totals.saved_tokens,
+        saved_usd=saved_usd(totals),
         faults=tuple(
             FaultCount(fault=name, count=number, fix=fix_for(name))
             for name, number in sorted(totals.faults.items(), key=lambda item: -item[1])
@@ -166,6 +181,7 @@ def page_of(page: JobPage) -> str:
         ("attempts", count(page.attempts)),
         ("tokens", _tokens(page)),
         ("cost", cost),
+        ("identical", _saved(page)),
         ("maybe billed", count(page.maybe_billed) if page.maybe_billed else ""),
         ("input", f"{page.input} ({bytes_of(page.input_bytes)})"),
         ("columns", ", ".join(page.columns)),
@@ -233,6 +249,12 @@ def _tokens(page: JobPage) -> str:
         return ""
     cached = f" ({count(page.cached_tokens)} cached)" if page.cached_tokens else ""
     return f"{count(page.input_tokens)} in{cached}, {count(page.output_tokens)} out"
+
+
+def _saved(page: JobPage) -> str:
+    if not page.reused:
+        return ""
+    return saved_words(page.reused, page.saved_tokens, page.saved_usd)
 
 
 def _times(page: JobPage) -> list[tuple[str, str]]:

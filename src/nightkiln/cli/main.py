@@ -18,6 +18,7 @@ _VERBS = holding(
     run=Verb("nightkiln.cli.run:run", "Answer a table of prompts; repeat it to go on."),
     estimate=Verb("nightkiln.cli.estimate:estimate", "Say what a table will take; send nothing."),
     jobs=Verb("nightkiln.cli.jobs:jobs", "List, show, pause, resume, retry, export jobs and more."),
+    cache=Verb("nightkiln.cli.cache:cache", "Show or clear the answers kept for identical rows."),
     config=Verb("nightkiln.cli.config:config", "Show the settings and where each comes from."),
     simulate=Verb("nightkiln.cli.simulate:simulate", "Run a simulated provider to plan with."),
     doctor=Verb("nightkiln.cli.doctor:doctor", "Check that this machine is ready."),

@@ -56,6 +56,19 @@ def dollars_of(totals: Totals) -> float | None:
     return totals.cost_nanos / NANOS_PER_USD
 
 
+def saved_usd(totals: Totals) -> float | None:
+    """What the answers to identical requests saved, or None where no price is known."""
+    if totals.saved_nanos == 0 and totals.saved_unpriced:
+        return None
+    return totals.saved_nanos / NANOS_PER_USD
+
+
+def saved_words(rows: int, tokens: int, usd: float | None) -> str:
+    """What reused rows were spared."""
+    price = "" if usd is None else f" and {money(usd)}"
+    return f"{count(rows)} rows shared an answer: {short(tokens)} tokens{price} saved"
+
+
 def iso(at: float | None) -> str | None:
     """Epoch seconds as ISO 8601 in UTC."""
     return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC).isoformat("T", "seconds")

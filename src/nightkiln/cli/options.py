@@ -13,6 +13,7 @@ from nightkiln.config import Settings
 from nightkiln.config import settings as known_settings
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import PromptSpec, Sampling, Task
+from nightkiln.core.reuse import CacheUse, Dedupe
 from nightkiln.plan.budget import Caps
 from nightkiln.service.orders import Order
 
@@ -66,6 +67,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     encoding: str | None
     on_bad_row: str | None
     bad_rows: str | None
+    dedupe: str | None = None
+    cache: str | None = None
     new: bool
 
 
@@ -120,6 +123,8 @@ def order_of(asked: Asked, settings: Settings, *, on_terminal: bool) -> Order:
         encoding=asked.encoding,
         on_bad_row=settings.on_bad_row,
         bad_rows=asked.bad_rows,
+        dedupe=Dedupe(settings.dedupe),
+        cache=CacheUse(settings.cache),
         new=asked.new,
         wait_s=wait_of(settings.wait, on_terminal=on_terminal),
     )

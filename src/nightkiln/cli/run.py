@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nightkiln.cli.runoptions import MODEL, PACE, PROMPT, TABLES, RunCommand
+from nightkiln.cli.runoptions import MODEL, PACE, PROMPT, REUSE, TABLES, RunCommand
 from nightkiln.cli.setting import (
     home,
     home_option,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @MODEL.options
 @PROMPT.options
 @PACE.options
+@REUSE.options
 @TABLES.options
 @click.option("--dry-run", is_flag=True, help="Show the plan; send nothing, spend nothing.")
 @click.option("--new", is_flag=True, help="A new job, even where the same one exists.")

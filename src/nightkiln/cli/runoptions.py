@@ -176,6 +176,22 @@ PACE: Final = OptionGroup(
     ),
     click.option("--limit", type=_COUNT, metavar="N", help="Take only the first N rows."),
 )
+REUSE: Final = OptionGroup(
+    "Identical rows (temperature 0, a seed, or embeddings; docs/reuse.md)",
+    click.option(
+        "--dedupe",
+        type=click.Choice(["auto", "always", "never"]),
+        metavar="auto|always|never",
+        help=f"Which of them share one answer and are paid once.  [default: {_BUILT_IN.dedupe}]",
+    ),
+    click.option(
+        "--cache",
+        type=click.Choice(["auto", "off", "refresh"]),
+        metavar="auto|off|refresh",
+        help="Answers of earlier jobs: used and kept, neither, or asked anew and kept."
+        f"  [default: {_BUILT_IN.cache}; refresh with --new]",
+    ),
+)
 TABLES: Final = OptionGroup(
     "The tables",
     click.option(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nightkiln.cli.numbers import count, money, short, span
+from nightkiln.cli.numbers import count, money, saved_usd, saved_words, short, span
 from nightkiln.cli.options import Allowance
 from nightkiln.core.events import Ended, FaultSample, Opening, Planned
 from nightkiln.core.job import JobState
@@ -32,7 +32,9 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     ok: int
     failed: int
     bad: int  # of the failed: rows that could not be read, so they were not asked
-    reused: int
+    reused: int  # rows that needed no request in this run
+    saved_tokens: int  # that rows answered by an identical request's answer would have needed
+    saved_usd: float | None  # None: no price is known
     truncated: int
     attempts: int
     maybe_billed: int
@@ -75,6 +77,8 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         failed=totals.failed,
         bad=ended.bad,
         reused=ended.reused,
+        saved_tokens=totals.saved_tokens,
+        saved_usd=saved_usd(totals),
         truncated=totals.truncated,
         attempts=totals.attempts,
         maybe_billed=totals.maybe_billed,
@@ -99,6 +103,8 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
         lines.append(_line("bad rows", _bad(ended)))
     if ended.reused:
         lines.append(_line("reused", f"{count(ended.reused)} reused, $0"))
+    if ended.totals.reused:
+        lines.append(_line("identical", _saved(ended)))
     if ended.totals.truncated:
         lines.append(
             _line("truncated", f"{count(ended.totals.truncated)} cut at the token limit;")
@@ -109,6 +115,11 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
         lines.append(_line("output", ended.output))
     lines.append(_line("next", _next(ended, again)))
     return "\n".join(lines)
+
+
+def _saved(ended: Ended) -> str:
+    totals = ended.totals
+    return saved_words(totals.reused, totals.saved_tokens, saved_usd(totals))
 
 
 def _headline(ended: Ended) -> str:

@@ -134,6 +134,16 @@ class Values(Section, frozen=True, kw_only=True):
     on_bad_row: Annotated[
         Literal["error", "fail", "skip"], Means("what becomes of a row that cannot be read")
     ] = "error"
+    dedupe: Annotated[
+        Literal["auto", "always", "never"],
+        Means("which identical rows share one answer: auto is temperature 0, a seed, embeddings"),
+    ] = "auto"
+    cache: Annotated[
+        Literal["auto", "off", "refresh"],
+        Means("answers of earlier jobs: used and kept, neither, or asked anew and kept"),
+    ] = "auto"
+    cache_gb: Annotated[Positive, Means("most room for kept answers")] = 1.0
+    cache_days: Annotated[Positive, Means("days for which an answer is kept")] = 30.0
     gpu_hour_usd: Annotated[
         NotNegative | None,
         Means("US dollars that an hour of your own GPU costs, for estimates", default="unknown"),

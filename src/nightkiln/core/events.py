@@ -63,7 +63,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
     reason: str  # why it is paused or failed, or empty
     rows: int
-    reused: int  # rows answered before this run
+    reused: int  # rows this run did not ask: answered before, or by an identical request's answer
     totals: Totals  # of the whole job
     spent: Totals  # over all generations
     elapsed_s: float

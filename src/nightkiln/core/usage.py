@@ -39,6 +39,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unpriced: int = 0  # answers whose price is unknown
     saved_tokens: int = 0  # that the reused rows would have needed
     saved_nanos: int = 0  # and what those would have cost, where it is known
+    saved_unpriced: int = 0  # reused rows of which it is not
     faults: dict[str, int] = {}  # rows by fault class
 
     @property

@@ -82,14 +82,13 @@ class OpenChunk:
         form: "Form",
         recovered: Recovered,
         bad: Mapping[int, Fault] | None = None,
-        keys: Mapping[int, bytes] | None = None,
     ) -> None:
         self.lease = lease
         self.journal = journal
         self._prompts = prompts  # of the rows this lease has to answer
         self._bad = bad or {}  # rows whose answer is known without asking; never journalled
         self._form = form
-        self._keys = keys or {}  # of the requests that identical ones may answer
+        self.keys: Mapping[int, bytes] = {}  # of the requests that identical ones may answer
         self._recovered = recovered
         self._tried_before = recovered.rows_tried()  # usually none
         self._answers: dict[int, Answered] = {}
@@ -111,7 +110,7 @@ class OpenChunk:
                 )
                 try_.larger = any(map(_misfitted, earlier))
                 if not try_.larger:
-                    try_.key = self._keys.get(row)
+                    try_.key = self.keys.get(row)
                 yield try_
 
     def _wants(self, row: int) -> bool:
@@ -186,7 +185,7 @@ class OpenChunk:
             map(_misfitted, self.attempts(row))
         ):
             return None
-        return self._keys.get(row)
+        return self.keys.get(row)
 
     def failed(self, row: int, attempt: Attempt | None, fault: Fault) -> None:
         """Record a row's final fault."""

@@ -29,6 +29,7 @@ class Tally:
         self.unpriced = 0
         self.saved_tokens = 0
         self.saved_nanos = 0
+        self.saved_unpriced = 0
         self.faults: dict[str, int] = {}
 
     def add_fresh(self, answer: Answered) -> None:
@@ -52,6 +53,7 @@ class Tally:
             self.reused += 1
             self.saved_tokens += answer.saved.tokens
             self.saved_nanos += round((answer.saved.cost_usd or 0.0) * NANOS_PER_USD)
+            self.saved_unpriced += answer.saved.cost_usd is None
         attempt = answer.attempt
         if attempt is not None:
             self.input_tokens += attempt.usage.input_tokens
@@ -79,6 +81,7 @@ class Tally:
             unpriced=self.unpriced,
             saved_tokens=self.saved_tokens,
             saved_nanos=self.saved_nanos,
+            saved_unpriced=self.saved_unpriced,
             faults={str(kind): count for kind, count in self.faults.items()},
         )
         return self._base.plus(here)

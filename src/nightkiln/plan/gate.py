@@ -3,8 +3,9 @@
 Both hear of refusals, and one refusal must not be punished twice. As long as many are
 in flight a refusal is the limiter's: whether the backend counts requests or
 slots, fewer in flight are fewer refusals. Where only a few may be in flight, one
-more or less is too coarse; there the pacer learns the rate, and from then on
-refusals are the pacer's until it forgets. Pure: `now` is in seconds.
+more or less is too coarse, and a number that was borne and is refused later is
+a rate: there the pacer learns it, and from then on refusals are the pacer's until
+it forgets. Pure: `now` is in seconds.
 """
 
 import math
@@ -66,6 +67,6 @@ class Gate:
         if self.pacer.is_learnt:
             self.pacer.throttled(now)
             return
-        self.limiter.refused(now, stamp, in_flight=in_flight)
-        if self.limiter.limit < FEW and self.pacer.throttled(now):
+        was_borne = self.limiter.refused(now, stamp, in_flight=in_flight)
+        if was_borne and self.limiter.limit < FEW and self.pacer.throttled(now):
             self.limiter.relax(now, FEW)

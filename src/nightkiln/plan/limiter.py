@@ -142,10 +142,15 @@ class AdaptiveLimit:
             ):
                 self._end_round(now)
 
-    def refused(self, now: float, stamp: int, *, in_flight: int) -> None:
-        """A request came back because we are too many; `in_flight` does not count it."""
+    def refused(self, now: float, stamp: int, *, in_flight: int) -> bool:
+        """A request came back because we are too many; `in_flight` does not count it.
+
+        True when a limit was refused that had been borne before. A wall that stands
+        does no such thing: it has moved, or it is not our number that is limited.
+        """
         if stamp < self._cut_round:
-            return
+            return False
+        was_borne = self.phase is Phase.HOLD
         flying = min(self._limit, float(in_flight + 1))
         if self.phase is Phase.START and self._round:
             cut = min(self._before, flying)
@@ -162,6 +167,7 @@ class AdaptiveLimit:
         self._wall = flying
         self._hold(now, min(cut, self._limit - 1))
         self._cut_round = self._round
+        return was_borne
 
     def relax(self, now: float, limit: int) -> None:
         """Something else holds us back from here on: at least so many may be in flight."""

@@ -26,8 +26,9 @@ from nightkiln.core.limits import Limits
 
 MINUTE_S: Final = 60.0
 BURST_S: Final = 0.05  # of its rate, what a learnt bucket lets out at once
-_ENOUGH: Final = 20  # answers between refusals, to measure a rate ...
-_WINDOW_S: Final = 1.0  # ... or whatever there was in so long
+_ENOUGH: Final = 40  # answers between refusals, to measure a rate ...
+_WINDOW_S: Final = 5.0  # ... or whatever there was in so long
+_FALL: Final = 0.95  # of the rate so far: one measurement lowers it no further
 _PATIENCE_S: Final = 10.0  # without a refusal: whatever refused is over
 _RAISE: Final = 0.01  # of the rate, for the first second without a refusal; then growing
 _RAISE_MOST: Final = 0.1
@@ -156,6 +157,8 @@ class Pacer:
         self._window, self._answers = now, 0
 
     def _learn(self, now: float, rate: float) -> None:
+        if self._learnt is not None:
+            rate = max(rate, _FALL * self._learnt.rate)
         self._measured, self._raise, self._raised_at = rate, _RAISE, now
         self._learnt = Bucket(rate, burst=rate * BURST_S, now=now)
         self._learnt.level = 0.0

@@ -14,6 +14,7 @@ import msgspec
 from nightkiln.core.errors import UsageError
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job
+from nightkiln.core.reuse import CacheUse, Dedupe
 from nightkiln.service.context import Context
 from nightkiln.service.orders import Order
 from nightkiln.store import jobs
@@ -40,6 +41,8 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rpm: float | None = None
     tpm: float | None = None
     bad_rows: str | None = None
+    dedupe: Dedupe = Dedupe.AUTO
+    cache: CacheUse = CacheUse.AUTO
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +77,32 @@ def manner_of(order: Order) -> Manner:
         rpm=order.rpm,
         tpm=order.tpm,
         bad_rows=_absolute_output(order.bad_rows),
+        dedupe=order.dedupe,
+        cache=CacheUse.REFRESH if order.new and order.cache is CacheUse.AUTO else order.cache,
     )
 
 
 async def remember(context: Context, job: JobId, order: Order) -> None:
-    """Keep how a job is run from here on. Raises DiskError."""
-    text = msgspec.json.encode(manner_of(order)).decode()
+    """Keep how a job is run from here on. Raises DiskError.
+
+    A job that was begun to get new answers goes on with new answers.
+    """
+    manner, before = manner_of(order), await _kept(context, job)
+    if before is not None and before.cache is CacheUse.REFRESH and manner.cache is CacheUse.AUTO:
+        manner = msgspec.structs.replace(manner, cache=CacheUse.REFRESH)
+    text = msgspec.json.encode(manner).decode()
     await context.store.write(lambda tx: jobs.set_manner(tx, job, text))
+
+
+async def reuse_wanted(context: Context, job: JobId) -> tuple[Dedupe, CacheUse]:
+    """What a job's rows may share, and what becomes of answers of earlier jobs."""
+    kept = await _kept(context, job) or Manner()
+    return kept.dedupe, kept.cache
+
+
+async def _kept(context: Context, job: JobId) -> Manner | None:
+    text = await context.store.read(lambda tx: jobs.manner_of(tx, job))
+    return None if text is None else msgspec.json.decode(text, type=Manner)
 
 
 async def order_again(context: Context, job: Job, changes: Changes) -> Order:
@@ -88,9 +110,9 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
 
     Raises UsageError, naming the options, where something was never kept.
     """
-    text = await context.store.read(lambda tx: jobs.manner_of(tx, job.id))
-    kept = Manner() if text is None else msgspec.json.decode(text, type=Manner)
-    _check_complete(job, kept, changes, known=text is not None)
+    known = await _kept(context, job.id)
+    kept = known or Manner()
+    _check_complete(job, kept, changes, known=known is not None)
     return Order(
         input=job.spec.source.name,
         output=changes.output or kept.output,
@@ -110,6 +132,8 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
         rpm=kept.rpm,
         tpm=kept.tpm,
         bad_rows=kept.bad_rows,
+        dedupe=kept.dedupe,
+        cache=kept.cache,
         wait_s=changes.wait_s,
     )
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from nightkiln.core.job import Label, PromptSpec, Sampling, Task
+from nightkiln.core.reuse import CacheUse, Dedupe
 from nightkiln.plan.budget import Caps
 
 
@@ -48,6 +49,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     on_bad_row: str = "error"  # error, fail or skip
     bad_rows: str | None = None  # where to write the bad rows as JSON lines
     try_rows: int | None = None  # ask so many rows first, then leave the job paused
+    dedupe: Dedupe = Dedupe.AUTO  # which identical rows may share one answer
+    cache: CacheUse = CacheUse.AUTO  # what becomes of the answers of earlier jobs
     new: bool = False  # a new job even where one with the same content exists
     again: bool = False  # a new job where one with the same content succeeded
     detached: bool = False  # whoever submits wants the job's id before a model is loaded

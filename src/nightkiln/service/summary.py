@@ -24,7 +24,7 @@ _SHORT_S: Final = 0.001
 class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What one run did of a job."""
 
-    reused: int  # rows that had an answer before; they cost nothing
+    reused: int  # rows this run did not ask: answered before, or by an identical request's answer
     elapsed_s: float
     rows: int  # answered by this run
     tokens: int

@@ -1,6 +1,7 @@
 """The home: one folder that holds everything, and the locks that guard it.
 
     nightkiln.db               the store
+    cache.db                   answers paid once; may be deleted at any time
     lock                       exclusive: a server; shared: embedded processes
     spool/                     inputs on their way in
     jobs/<id>/run.lock         exclusive: the one process that works on the job
@@ -127,6 +128,7 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.database = root / "nightkiln.db"
+        self.cache = root / "cache.db"
         self.spool = root / "spool"
         self._lock: Lock | None = None
 

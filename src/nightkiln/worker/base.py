@@ -15,6 +15,7 @@ from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, Live
 from nightkiln.dispatch.lane import Dice
 from nightkiln.vault.home import JobFiles
+from nightkiln.worker.reusing import Reuse
 
 
 class Leases(Protocol):
@@ -64,3 +65,4 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     files: JobFiles
     dice: Dice
+    reuse: Reuse | None = None  # None: no row may have the answer of an identical one

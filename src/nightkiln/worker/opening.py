@@ -12,6 +12,7 @@ from nightkiln.core.chunk import Chunk, Lease
 from nightkiln.core.fault import Fault
 from nightkiln.core.job import Job
 from nightkiln.core.request import Prompt
+from nightkiln.core.reuse import Kept
 from nightkiln.tables.badrows import fault_of, restored
 from nightkiln.tables.prompts import Renderer
 from nightkiln.vault.durable import disk_errors
@@ -19,6 +20,7 @@ from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import read_part
 from nightkiln.vault.recovery import Recovered, recover
 from nightkiln.vault.segments import ChunkInput, InputReader
+from nightkiln.worker.reusing import Reuse
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +32,16 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     ids: dict[int, str]  # custom ids by row, where there are any
     base: pa.Table | None  # the earlier generation's answers that stay
     recovered: Recovered
+    keys: dict[int, bytes] = {}  # the requests of rows that an identical one may answer
+    known: dict[int, Kept] = {}  # and those that one has answered already
 
 
 class Opener:
     """Opens leases of one job. Runs in a thread; one call at a time."""
 
-    def __init__(self, job: Job, files: JobFiles) -> None:
+    def __init__(self, job: Job, files: JobFiles, *, reuse: Reuse | None = None) -> None:
         self._files = files
+        self._reuse = reuse
         self._input = InputReader(files)
         self._again = frozenset(job.retry_classes)  # empty: every class
         self._renderer = Renderer(job.spec.prompt, job.columns, job.spec.source.kind)
@@ -63,7 +68,7 @@ class Opener:
             for row in base.column("row").to_pylist():
                 prompts.pop(row, None)
                 bad.pop(row, None)
-        return Opened(
+        opened = Opened(
             lease=lease,
             prompts=prompts,
             bad=bad,
@@ -71,6 +76,14 @@ class Opener:
             base=base,
             recovered=recover(journals),
         )
+        return opened if self._reuse is None else self._with_known(opened, self._reuse)
+
+    def _with_known(self, opened: Opened, reuse: Reuse) -> Opened:
+        """The same with what identical requests mean for it."""
+        keys = reuse.keys_of(opened.prompts)
+        answered = opened.recovered.answers
+        known = reuse.find({row: key for row, key in keys.items() if row not in answered})
+        return msgspec.structs.replace(opened, keys=keys, known=known)
 
     def _prompts(
         self, rows: range, given: ChunkInput

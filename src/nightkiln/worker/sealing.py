@@ -3,13 +3,15 @@
 Only the worker writes parts; only the commit of its lease makes one real.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import pyarrow as pa
 
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Answer, Attempt
 from nightkiln.core.chunk import Lease, Sealed
+from nightkiln.core.usage import NANOS_PER_USD, Totals
 from nightkiln.vault.durable import disk_errors, fsync_dir
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import spent_on, table_of, totals_of, write_part
@@ -34,7 +36,23 @@ def seal(
         table = pa.concat_tables([base, table]).sort_by("row")
     path = files.part(lease.chunk.number, lease.chunk.epoch)
     sha256, size = write_part(path, table)
-    return Sealed(sha256=sha256, size_bytes=size, totals=totals_of(table), spent=spent_on(attempts))
+    totals = _with_savings(totals_of(table), lease.chunk.totals, answers)
+    return Sealed(sha256=sha256, size_bytes=size, totals=totals, spent=spent_on(attempts))
+
+
+def _with_savings(totals: Totals, before: Totals, answers: Iterable[Answer]) -> Totals:
+    """The counts of a part with what its reused rows saved, which no column of it says.
+
+    A reused row is never a fault, so all that the base has saved stays.
+    """
+    saved = [answer.saved for answer in answers if answer.saved is not None]
+    nanos = sum(round((one.cost_usd or 0.0) * NANOS_PER_USD) for one in saved)
+    return msgspec.structs.replace(
+        totals,
+        saved_tokens=before.saved_tokens + sum(one.tokens for one in saved),
+        saved_nanos=before.saved_nanos + nanos,
+        saved_unpriced=before.saved_unpriced + sum(one.cost_usd is None for one in saved),
+    )
 
 
 def clean(files: JobFiles, lease: Lease) -> None:

@@ -41,7 +41,8 @@ class Window:
         self._clock = desk.dice.clock
         self._form = form
         self._tally = tally
-        self._opener = Opener(desk.job, desk.files)
+        self._reuse = desk.reuse
+        self._opener = Opener(desk.job, desk.files, reuse=desk.reuse)
         self._writer = JournalWriter()
         self._opened: dict[int, Opened] = {}
         self._bytes: dict[int, int] = {}
@@ -107,7 +108,7 @@ class Window:
             self._writer,
             self._files.journal_of(number, lease.chunk.epoch),
             clock=self._clock,
-            on_synced=self._count,
+            on_synced=lambda notes: self._count(number, notes),
             on_broken=lambda error: self._broken(number, error),
         )
         with disk_errors("opening a journal"):
@@ -120,18 +121,30 @@ class Window:
             recovered=opened.recovered,
             bad=opened.bad,
         )
+        chunk.keys = opened.keys
         for answer in chunk.known_answers():
             self._tally.add(answer)
         self._tally.not_asked += len(opened.bad)
         self.open[number] = chunk
+        self._share(chunk, opened)
         self._opened[number] = opened
         self._bytes[number] = sum(map(_size, opened.prompts.values()))
         return chunk
 
-    def _count(self, notes: list[Note]) -> None:
-        for note in notes:
-            if isinstance(note, Answered):
-                self._tally.add_fresh(note)
+    def _share(self, chunk: OpenChunk, opened: Opened) -> None:
+        """Take over what identical requests were answered, and keep what a lost run was."""
+        if self._reuse is not None:
+            self._reuse.keep(chunk, opened.recovered.answers.values())
+        for row, kept in opened.known.items():
+            chunk.reused(row, kept)
+
+    def _count(self, number: int, notes: list[Note]) -> None:
+        """These are safe: they count, and others may have them."""
+        answers = [note for note in notes if isinstance(note, Answered)]
+        for answer in answers:
+            self._tally.add_fresh(answer)
+        if self._reuse is not None and number in self.open:
+            self._reuse.keep(self.open[number], answers)
 
     # -- a journal that broke
 

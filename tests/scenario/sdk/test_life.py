@@ -2,18 +2,17 @@
 
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import pytest
+from tests.scenario.place import until
+from tests.scenario.sdk.desk import Desk
 
-Until = Callable[[Callable[[], bool]], None]
 SLOWLY = 'nk.infer(rows, concurrency=4, name="nightly", **how)\n'
 
 
-def test_a_script_that_does_not_wait_leaves_a_job_that_goes_on(place: Any) -> None:
+def test_a_script_that_does_not_wait_leaves_a_job_that_goes_on(place: Desk) -> None:
     place.provider.slow(100)
-    first = place.run(f"print({SLOWLY.strip()})\nimport time\ntime.sleep(1)\n")
+    first = place.script(f"job = {SLOWLY}print(job)\nwait_for_some(job)\n")
     assert first.returncode == 0, first.stderr
     job = first.stdout.strip()
     assert f"job {job} stops here" in first.stderr
@@ -21,7 +20,7 @@ def test_a_script_that_does_not_wait_leaves_a_job_that_goes_on(place: Any) -> No
     assert 0 < place.provider.requests < 200
 
     place.provider.slow(0)
-    again = place.run(f"job = {SLOWLY}print(job)\nprint(len(nk.await_job_results(job)))\n")
+    again = place.script(f"job = {SLOWLY}print(job)\nprint(len(nk.await_job_results(job)))\n")
     assert again.returncode == 0, again.stderr
     assert again.stdout.split() == [job, "200"]
     assert "is the same and goes on" in again.stderr
@@ -29,33 +28,33 @@ def test_a_script_that_does_not_wait_leaves_a_job_that_goes_on(place: Any) -> No
     assert place.provider.asked_more_than_once == 0
 
 
-def test_a_script_that_raises_drains_and_keeps_its_own_error(place: Any) -> None:
+def test_a_script_that_raises_drains_and_keeps_its_own_error(place: Desk) -> None:
     place.provider.slow(100)
-    done = place.run(f"{SLOWLY}import time\ntime.sleep(1)\nraise RuntimeError('mine')\n")
+    done = place.script(f"wait_for_some({SLOWLY.strip()})\nraise RuntimeError('mine')\n")
     assert done.returncode == 1
     assert "RuntimeError: mine" in done.stderr
     assert "stops here" in done.stderr
     place.provider.slow(0)
-    assert place.run(f"nk.await_job_results({SLOWLY.strip()})").returncode == 0
+    assert place.script(f"nk.await_job_results({SLOWLY.strip()})").returncode == 0
     assert place.provider.requests == 200
 
 
-def test_kill_9_loses_nothing_that_was_answered(place: Any, until: Until) -> None:
+def test_kill_9_loses_nothing_that_was_answered(place: Desk) -> None:
     place.provider.slow(100)
-    process = place.start(f"nk.await_job_results({SLOWLY.strip()})")
+    process = place.start_script(f"nk.await_job_results({SLOWLY.strip()})")
     until(lambda: place.provider.requests >= 40)
     process.kill()
     process.communicate()
     place.provider.slow(0)
-    done = place.run(f"print(len(nk.await_job_results({SLOWLY.strip()})))")
+    done = place.script(f"print(len(nk.await_job_results({SLOWLY.strip()})))")
     assert done.stdout.strip() == "200", done.stderr
     assert place.provider.requests <= 200 + 4
     assert place.provider.asked_more_than_once <= 4
 
 
-def test_ctrl_c_in_a_wait_ends_the_wait_and_not_the_job(place: Any, until: Until) -> None:
+def test_ctrl_c_in_a_wait_ends_the_wait_and_not_the_job(place: Desk) -> None:
     place.provider.slow(100)
-    process = place.start(
+    process = place.start_script(
         f"""
         job = {SLOWLY.strip()}
         try:
@@ -76,9 +75,9 @@ def test_ctrl_c_in_a_wait_ends_the_wait_and_not_the_job(place: Any, until: Until
     assert place.provider.requests == 200
 
 
-def test_a_forked_child_has_a_loop_of_its_own_and_leaves_the_parents_alone(place: Any) -> None:
+def test_a_forked_child_has_a_loop_of_its_own_and_leaves_the_parents_alone(place: Desk) -> None:
     place.provider.slow(20)
-    done = place.run(
+    done = place.script(
         """
         job = nk.infer(rows, concurrency=4, **how)
         child = os.fork()
@@ -96,13 +95,10 @@ def test_a_forked_child_has_a_loop_of_its_own_and_leaves_the_parents_alone(place
     assert place.provider.requests == 201
 
 
-def test_a_forked_child_does_not_hold_the_job_of_a_parent_that_was_killed(
-    place: Any, until: Until
-) -> None:
+def test_a_forked_child_does_not_hold_the_job_of_a_parent_that_was_killed(place: Desk) -> None:
     place.provider.slow(100)
-    process = place.start(
+    process = place.start_script(
         """
-        import time
         job = nk.infer(rows, concurrency=4, **how)
         child = os.fork()
         if child == 0:
@@ -119,15 +115,15 @@ def test_a_forked_child_does_not_hold_the_job_of_a_parent_that_was_killed(
         process.kill()
         process.wait()
         place.provider.slow(0)
-        done = place.run("print(len(nk.await_job_results(nk.infer(rows, **how), timeout=60)))")
+        done = place.script("print(len(nk.await_job_results(nk.infer(rows, **how), timeout=60)))")
         assert done.stdout.strip() == "200", done.stderr
     finally:
         os.kill(child, signal.SIGKILL)
         process.communicate()
 
 
-def test_many_threads_submit_and_wait_at_once(place: Any) -> None:
-    done = place.run(
+def test_many_threads_submit_and_wait_at_once(place: Desk) -> None:
+    done = place.script(
         """
         from concurrent.futures import ThreadPoolExecutor
         def ask(number):
@@ -141,8 +137,8 @@ def test_many_threads_submit_and_wait_at_once(place: Any) -> None:
     assert place.provider.requests == 160
 
 
-def test_a_running_event_loop_is_no_obstacle(place: Any) -> None:
-    done = place.run(
+def test_a_running_event_loop_is_no_obstacle(place: Desk) -> None:
+    done = place.script(
         """
         import asyncio
         async def main():
@@ -154,27 +150,27 @@ def test_a_running_event_loop_is_no_obstacle(place: Any) -> None:
     assert done.stdout.strip() == "2", done.stderr
 
 
-def test_standard_output_belongs_to_the_script(place: Any) -> None:
-    done = place.run("nk.await_job_results(nk.infer(['a'], **how), timeout=60)")
+def test_standard_output_belongs_to_the_script(place: Desk) -> None:
+    done = place.script("nk.await_job_results(nk.infer(['a'], **how), timeout=60)")
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 15)"])
-def test_an_end_without_exit_handlers_loses_nothing_either(place: Any, end: str) -> None:
+def test_an_end_without_exit_handlers_loses_nothing_either(place: Desk, end: str) -> None:
     place.provider.slow(50)
-    first = place.run(f"{SLOWLY}import time\ntime.sleep(1)\n{end}\n")
+    first = place.script(f"wait_for_some({SLOWLY.strip()})\n{end}\n")
     assert first.returncode != 0
     place.provider.slow(0)
-    done = place.run(f"print(len(nk.await_job_results({SLOWLY.strip()})))")
+    done = place.script(f"print(len(nk.await_job_results({SLOWLY.strip()})))")
     assert done.stdout.strip() == "200", done.stderr
     assert place.provider.asked_more_than_once <= 4
 
 
-def test_settings_of_the_folder_hold_and_arguments_outweigh_them(place: Any) -> None:
+def test_settings_of_the_folder_hold_and_arguments_outweigh_them(place: Desk) -> None:
     (place.folder / "nightkiln.toml").write_text(
         f'endpoint = "sim"\nmodel = "from-file"\n\n[endpoints.sim]\nurl = "{place.provider.url}"\n'
     )
-    done = place.run(
+    done = place.script(
         """
         jobs = [nk.infer(["a"]), nk.infer(["b"], model="from-python")]
         print(*[len(nk.await_job_results(job, timeout=60)) for job in jobs])

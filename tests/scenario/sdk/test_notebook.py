@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from tests.scenario.place import LONG_MS
+from tests.scenario.sdk.desk import Desk
 
 KERNEL_S = 90
 _node: Any = NotebookNode  # its constructor has no types
@@ -14,7 +16,7 @@ _node: Any = NotebookNode  # its constructor has no types
 class Notebook:
     """A kernel with a home and a provider. Cells are run one after the other."""
 
-    def __init__(self, place: Any) -> None:
+    def __init__(self, place: Desk) -> None:
         self._book = _node(nbformat=4, nbformat_minor=5, metadata={}, cells=[])
         self.client = NotebookClient(self._book, timeout=KERNEL_S, kernel_name="python3")
         self._place = place
@@ -38,7 +40,7 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(place: Any) -> Iterator[Notebook]:
+def notebook(place: Desk) -> Iterator[Notebook]:
     book = Notebook(place)
     book.start()
     try:
@@ -50,7 +52,7 @@ def notebook(place: Any) -> Iterator[Notebook]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_notebook_shows_progress_in_place_and_jobs_as_cards(
-    notebook: Notebook, place: Any
+    notebook: Notebook, place: Desk
 ) -> None:
     place.provider.slow(20)
     submitted = notebook.run(
@@ -70,8 +72,8 @@ def test_a_notebook_shows_progress_in_place_and_jobs_as_cards(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_an_interrupted_cell_leaves_the_job_running(notebook: Notebook, place: Any) -> None:
-    place.provider.slow(100)
+def test_an_interrupted_cell_leaves_the_job_running(notebook: Notebook, place: Desk) -> None:
+    place.provider.slow(LONG_MS)
     stopped = notebook.run(
         "import threading, _thread\n"
         "job = nk.infer([str(row) for row in range(100)], concurrency=4, **how)\n"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
+from tests.scenario.place import LONG_MS, until
+from tests.scenario.sdk.desk import Desk
 
 import nightkiln as nk
 import nightkiln as so
 
-Until = Callable[[Callable[[], bool]], None]
 ADDED = [
     "inference_result",
     "status",
@@ -35,11 +35,11 @@ class Ticket(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def _home(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(place: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTKILN_HOME", str(place.home))
 
 
-def test_the_snippet_of_sutros_article_works(place: Any) -> None:
+def test_the_snippet_of_sutros_article_works(place: Desk) -> None:
     user_reviews = ["great", "awful", "fine"]
     options = place.how
     job_id = so.infer(inputs=user_reviews, job_priority=1, **options)
@@ -53,7 +53,7 @@ def test_the_snippet_of_sutros_article_works(place: Any) -> None:
     assert so.attach(job_id).status == "succeeded"
 
 
-def test_a_list_gives_a_list_in_its_order(client: nk.Client, place: Any) -> None:
+def test_a_list_gives_a_list_in_its_order(client: nk.Client, place: Desk) -> None:
     rows = [f"row {number}" for number in range(1500)]
     answers = client.await_job_results(client.infer(rows, **place.how), timeout=60)
     again = client.await_job_results(client.infer(rows[:3], **place.how), timeout=60)
@@ -61,7 +61,7 @@ def test_a_list_gives_a_list_in_its_order(client: nk.Client, place: Any) -> None
     assert answers[:3] == again
 
 
-def test_dicts_message_lists_and_iterators_are_lists_too(client: nk.Client, place: Any) -> None:
+def test_dicts_message_lists_and_iterators_are_lists_too(client: nk.Client, place: Desk) -> None:
     dicts = client.infer([{"a": "x", "b": 1}, {"a": "y", "b": 2}], column="a", **place.how)
     talks = client.infer([[{"role": "user", "content": "hello"}]], **place.how)
     stream = client.infer((f"row {number}" for number in range(10)), **place.how)
@@ -70,7 +70,7 @@ def test_dicts_message_lists_and_iterators_are_lists_too(client: nk.Client, plac
 
 
 def test_pandas_comes_back_with_its_own_index_types_and_columns(
-    client: nk.Client, place: Any
+    client: nk.Client, place: Desk
 ) -> None:
     frame = pd.DataFrame(
         {
@@ -96,7 +96,7 @@ def test_pandas_comes_back_with_its_own_index_types_and_columns(
     assert alone.index.tolist() == ["i", "j", "i"]
 
 
-def test_polars_comes_back_as_polars(client: nk.Client, place: Any) -> None:
+def test_polars_comes_back_as_polars(client: nk.Client, place: Desk) -> None:
     frame = pl.DataFrame({"text": ["one", "two"], "n": [1.5, None], "tags": [["a"], ["b", "c"]]})
     found = client.await_job_results(
         client.infer(frame, column=["text", ": ", "n"], **place.how), timeout=60
@@ -106,7 +106,7 @@ def test_polars_comes_back_as_polars(client: nk.Client, place: Any) -> None:
     assert found.columns == [*frame.columns, *ADDED]
 
 
-def test_arrow_and_dicts_of_columns_come_back_as_such(client: nk.Client, place: Any) -> None:
+def test_arrow_and_dicts_of_columns_come_back_as_such(client: nk.Client, place: Desk) -> None:
     table = pa.table({"text": ["one", "two"], "n": pa.array([1, 2], pa.int8())})
     for data in (table, table.to_reader(), table.to_batches()[0]):
         found = client.await_job_results(client.infer(data, column="text", **place.how), timeout=60)
@@ -119,7 +119,7 @@ def test_arrow_and_dicts_of_columns_come_back_as_such(client: nk.Client, place: 
 
 
 def test_a_file_comes_back_as_a_frame_of_what_is_installed(
-    client: nk.Client, place: Any, tmp_path: Path
+    client: nk.Client, place: Desk, tmp_path: Path
 ) -> None:
     (tmp_path / "in.csv").write_text("id,text\n007,one\n008,two\n")
     (tmp_path / "in.jsonl").write_text('{"text": "one", "n": 1}\n{"text": "two", "n": 2}\n')
@@ -135,7 +135,7 @@ def test_a_file_comes_back_as_a_frame_of_what_is_installed(
     assert lines["n"].to_list() == ["1", "2"]
 
 
-def test_row_errors_are_data(client: nk.Client, place: Any) -> None:
+def test_row_errors_are_data(client: nk.Client, place: Desk) -> None:
     rows = ["fine", "__poison__", "also fine"]
     job = client.infer({"text": rows}, **place.how)
     found = client.await_job_results(job, timeout=60)
@@ -149,7 +149,7 @@ def test_row_errors_are_data(client: nk.Client, place: Any) -> None:
     ]
 
 
-def test_a_schema_gives_parsed_values_and_columns(client: nk.Client, place: Any) -> None:
+def test_a_schema_gives_parsed_values_and_columns(client: nk.Client, place: Desk) -> None:
     asked: Any = {"output_schema": Ticket, "concurrency": 2, **place.how}
     listed = client.await_job_results(client.infer(["a", "b"], **asked), timeout=60)
     frame = pd.DataFrame({"text": ["a", "b"]})
@@ -162,7 +162,7 @@ def test_a_schema_gives_parsed_values_and_columns(client: nk.Client, place: Any)
     assert list(plain.columns) == ["text", *ADDED]
 
 
-def test_embeddings_are_lists_of_numbers(client: nk.Client, place: Any) -> None:
+def test_embeddings_are_lists_of_numbers(client: nk.Client, place: Desk) -> None:
     rows = client.await_job_results(client.infer(["a", "b"], task="embed", **place.how), timeout=60)
     assert [len(vector) for vector in rows] == [16, 16]
     frame = pl.DataFrame({"text": ["a", "b"]})
@@ -172,7 +172,7 @@ def test_embeddings_are_lists_of_numbers(client: nk.Client, place: Any) -> None:
 
 
 def test_columns_that_collide_are_refused_before_anything_is_sent(
-    client: nk.Client, place: Any, tmp_path: Path
+    client: nk.Client, place: Desk, tmp_path: Path
 ) -> None:
     with pytest.raises(nk.UsageError, match='"status"'):
         client.infer({"text": ["a"], "status": ["b"]}, column="text", **place.how)
@@ -186,9 +186,9 @@ def test_columns_that_collide_are_refused_before_anything_is_sent(
 
 
 def test_a_wait_that_is_too_short_names_the_job_and_leaves_it(
-    client: nk.Client, place: Any
+    client: nk.Client, place: Desk
 ) -> None:
-    place.provider.slow(300)
+    place.provider.slow(1000)
     job = client.infer([str(row) for row in range(40)], concurrency=4, **place.how)
     with pytest.raises(TimeoutError, match=job) as caught:
         client.await_job_results(job, timeout=0.5)
@@ -198,9 +198,7 @@ def test_a_wait_that_is_too_short_names_the_job_and_leaves_it(
     assert len(client.await_job_results(job, timeout=60)) == 40
 
 
-def test_a_cancelled_job_raises_and_keeps_its_answers(
-    client: nk.Client, place: Any, until: Until
-) -> None:
+def test_a_cancelled_job_raises_and_keeps_its_answers(client: nk.Client, place: Desk) -> None:
     place.provider.slow(200)
     rows = [str(row) for row in range(200)]
     job = client.infer(rows, concurrency=4, **place.how)
@@ -219,17 +217,17 @@ def test_a_cancelled_job_raises_and_keeps_its_answers(
     assert place.provider.requests <= asked + 200 - answered
 
 
-def test_a_refused_credential_is_raised_by_the_wait(client: nk.Client, place: Any) -> None:
-    place.provider.control("config", {"api_key": "right"})
+def test_a_refused_credential_is_raised_by_the_wait(client: nk.Client, place: Desk) -> None:
+    place.provider.configure(api_key="right")
     job = client.infer(["a"], **place.how)
     with pytest.raises(nk.AuthError, match="refused"):
         client.await_job_results(job, timeout=60)
     assert client.get_job_status(job) == "paused"
-    place.provider.control("config", {"api_key": ""})
+    place.provider.configure(api_key="")
     assert client.attach(job).status == "succeeded"
 
 
-def test_a_job_that_nobody_runs_is_no_endless_wait(client: nk.Client, place: Any) -> None:
+def test_a_job_that_nobody_runs_is_no_endless_wait(client: nk.Client, place: Desk) -> None:
     place.provider.slow(100)
     with nk.Client(home=place.home, quiet=True) as other:
         job = other.infer([str(row) for row in range(100)], concurrency=2, **place.how)
@@ -242,9 +240,9 @@ def test_a_job_that_nobody_runs_is_no_endless_wait(client: nk.Client, place: Any
 
 
 def test_the_same_rows_attach_while_unfinished_and_begin_anew_once_they_succeeded(
-    client: nk.Client, place: Any
+    client: nk.Client, place: Desk
 ) -> None:
-    place.provider.slow(50)
+    place.provider.slow(LONG_MS)
     rows = [str(row) for row in range(50)]
     first = client.infer(rows, concurrency=4, **place.how)
     assert client.infer(list(rows), concurrency=4, **place.how) == first
@@ -256,7 +254,7 @@ def test_the_same_rows_attach_while_unfinished_and_begin_anew_once_they_succeede
     assert client.infer([*rows, "more"], force_new=True, **place.how) != first
 
 
-def test_retry_asks_the_failed_rows_and_no_others(client: nk.Client, place: Any) -> None:
+def test_retry_asks_the_failed_rows_and_no_others(client: nk.Client, place: Desk) -> None:
     job = client.infer(["__poison__", *map(str, range(19))], **place.how)
     assert client.job(job).wait(60).failed == 1
     with pytest.raises(nk.UsageError, match="throttle"):
@@ -266,7 +264,7 @@ def test_retry_asks_the_failed_rows_and_no_others(client: nk.Client, place: Any)
     assert place.provider.requests == 21
 
 
-def test_progress_is_watched_by_threads_and_by_coroutines(place: Any) -> None:
+def test_progress_is_watched_by_threads_and_by_coroutines(place: Desk) -> None:
     async def follow() -> tuple[int, list[Any]]:
         async with nk.AsyncClient(home=place.home, quiet=True) as client:
             place.provider.slow(50)
@@ -282,7 +280,7 @@ def test_progress_is_watched_by_threads_and_by_coroutines(place: Any) -> None:
         assert [one.share for one in client.job("last").watch()] == [1.0]
 
 
-def test_one_job_per_model(client: nk.Client, place: Any) -> None:
+def test_one_job_per_model(client: nk.Client, place: Desk) -> None:
     jobs = client.infer_per_model(
         iter(["a", "b"]), ["m1", "m2"], names=["x", "y"], endpoint=place.provider.url
     )
@@ -291,7 +289,7 @@ def test_one_job_per_model(client: nk.Client, place: Any) -> None:
 
 
 def test_a_dry_run_sends_nothing_and_keeps_nothing(
-    client: nk.Client, place: Any, capsys: pytest.CaptureFixture[str]
+    client: nk.Client, place: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert client.infer(["a", "b"], dry_run=True, **place.how) == ""
     assert "2 rows through model m" in capsys.readouterr().err
@@ -301,7 +299,7 @@ def test_a_dry_run_sends_nothing_and_keeps_nothing(
     assert place.provider.requests == 0
 
 
-def test_what_is_no_table_leaves_no_trace(client: nk.Client, place: Any) -> None:
+def test_what_is_no_table_leaves_no_trace(client: nk.Client, place: Desk) -> None:
     for wrong in ("no such file.csv", "Translate this, please", b"bytes", 7, {"a": "b"}, [], [1]):
         with pytest.raises(nk.UsageError):
             client.infer(wrong, **place.how)
@@ -314,7 +312,7 @@ def test_what_is_no_table_leaves_no_trace(client: nk.Client, place: Any) -> None
     assert not list((place.home / "spool").iterdir())
 
 
-def test_a_job_may_be_watched_by_the_command_line(client: nk.Client, place: Any) -> None:
+def test_a_job_may_be_watched_by_the_command_line(client: nk.Client, place: Desk) -> None:
     job = client.infer(["a"], name="nightly", **place.how)
     client.await_job_results(job, timeout=60)
     shown = json.loads(place.nightkiln("jobs", "show", job, "--json").stdout)
@@ -323,9 +321,9 @@ def test_a_job_may_be_watched_by_the_command_line(client: nk.Client, place: Any)
     assert table.startswith("text,answer,status")
 
 
-def test_a_second_process_of_the_same_home_is_watched(client: nk.Client, place: Any) -> None:
+def test_a_second_process_of_the_same_home_is_watched(client: nk.Client, place: Desk) -> None:
     place.provider.slow(50)
-    process = place.start(
+    process = place.start_script(
         "print(nk.infer(rows, concurrency=8, **how), flush=True)\nnk.await_job_results('last')"
     )
     assert process.stdout is not None

@@ -1,0 +1,55 @@
+"""Every example of every page runs and prints what its page shows."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import Block, Kind, blocks_of
+from tests.docs.session import Sitting
+from tools.generate_docs import MADE_BY
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page
+    for page in [ROOT / "README.md", ROOT / "examples/README.md", *(ROOT / "docs").rglob("*.md")]
+    if "decisions" not in page.parts
+)
+NOT_RUN = {
+    "README.md": 2,  # pip install; make
+}  # how many blocks of a page may stay unrun; it only goes down
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def examples(page: Path) -> list[Block]:
+    """The blocks of a page; the command line's own has usage lines instead."""
+    if page.name == "cli.md" and MADE_BY in page.read_text(encoding="utf-8"):
+        return []
+    return blocks_of(page)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_example_of_a_page_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    with Sitting(page, tmp_path) as sitting:
+        for block in examples(page):
+            sitting.run(block)
+
+
+def test_no_block_is_passed_over_but_those_that_say_why() -> None:
+    unrun = Counter(
+        named(page)
+        for page in PAGES
+        for block in examples(page)
+        if block.kind is Kind.NOT_RUN
+    )
+    assert dict(unrun) == NOT_RUN
+    assert sum(NOT_RUN.values()) <= 8
+
+
+def test_most_pages_have_examples() -> None:
+    assert sum(len(examples(page)) for page in PAGES) > 80

@@ -1,0 +1,111 @@
+"""One lane in a storm, in virtual time: real dispatch and plan, journals in memory, no threads."""
+
+import asyncio
+import random
+from typing import cast
+
+from nightkiln.core.answer import Answer
+from nightkiln.core.chunk import Chunk, ChunkState, Lease
+from nightkiln.core.ids import JobId, RunId
+from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.openchunk import Form, OpenChunk
+from nightkiln.plan.limiter import START
+from nightkiln.testing.clock import run_jumping
+from nightkiln.vault.journal import Journal
+from nightkiln.vault.recovery import Recovered
+
+from .weather import StormyBackend, Weather
+
+CHUNK_ROWS = 50
+LONGEST_S = 36_000.0  # of virtual time; a job that takes longer never ends
+TIMEOUT_S = 30.0
+
+
+class MemoryJournal:
+    """What a chunk journals, kept; everything is safe at once."""
+
+    def __init__(self) -> None:
+        self.sends = 0
+
+    def append(self, frame: object, note: object = None) -> None:
+        """Nothing has to be read again here."""
+
+    def sent(self, row: int, number: int, backend: str) -> "asyncio.Future[None]":
+        """The frame is written before this returns."""
+        self.sends += 1
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class Sea:
+    """Everything a seed's run leaves to look at."""
+
+    def __init__(self, weather: Weather, seed: int) -> None:
+        self.backend = StormyBackend(weather, seed)
+        self.chunks: list[OpenChunk] = []
+        self.ended_at = 0.0
+        self._dice = random.Random(seed + 2)
+
+    def sail(self, prompts: list[str], *, keyed: bool = False, most: int = 64) -> dict[int, Answer]:
+        """Answer these rows; the answers by row. Raises TimeoutError when it would never end."""
+        run_jumping(self._sail(prompts, keyed=keyed, most=most), grace_s=0.0)
+        return {answer.row: answer for chunk in self.chunks for answer in chunk.answers()}
+
+    async def _sail(self, prompts: list[str], *, keyed: bool, most: int) -> None:
+        loop = asyncio.get_running_loop()
+        lane = Lane(
+            self.backend,
+            settings=LaneSettings(slots=most, start=min(START, most), timeout_s=TIMEOUT_S),
+            price=lambda _: 0.001,
+            dice=Dice(clock=loop.time, roll=self._dice.random),
+        )
+        over = asyncio.Event()
+        left = -(-len(prompts) // CHUNK_ROWS)
+
+        def answered(_: OpenChunk) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                over.set()
+
+        lane.start()
+        for first in range(0, len(prompts), CHUNK_ROWS):
+            chunk = self._chunk(first, prompts[first : first + CHUNK_ROWS], keyed=keyed)
+            chunk.on_answered = answered
+            self.chunks.append(chunk)
+            lane.add(chunk)
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                await over.wait()
+        finally:
+            self.ended_at = loop.time()
+            await lane.stop(drain_s=1.0)
+        if (bug := lane.broken()) is not None:
+            raise bug
+
+    def _chunk(self, first: int, prompts: list[str], *, keyed: bool) -> OpenChunk:
+        rows = dict(enumerate(prompts, first))
+        lease = Lease(
+            chunk=Chunk(
+                job=JobId("job_1"),
+                number=first // CHUNK_ROWS,
+                first_row=first,
+                rows=len(rows),
+                segment=0,
+                row_group=0,
+                state=ChunkState.LEASED,
+                epoch=1,
+            ),
+            run=RunId("run_1"),
+        )
+        chunk = OpenChunk(
+            lease,
+            cast("Journal", MemoryJournal()),
+            prompts=rows,
+            form=Form(encode=lambda prompt: str(prompt).encode()),
+            recovered=Recovered(),
+        )
+        if keyed:
+            chunk.keys = {row: prompt.encode() for row, prompt in rows.items()}
+        return chunk
