@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made from the code: the settings and the command line.
+"""Writes the pages of docs/ that are made from the code: settings, command line, library.
 
     python tools/generate_docs.py              every page
     python tools/generate_docs.py config cli   these
@@ -18,6 +18,7 @@ import click
 
 from nightkiln.config import Values, dotted, fields_of, variable
 from nightkiln.config.fields import Field
+from tools.sdk_reference import sdk_page
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MADE_BY: Final = "<!-- Made by tools/generate_docs.py from the code; edit that instead. -->"
@@ -82,8 +83,14 @@ nothing. Variables that end in `_KEY` are yours: they may hold secrets that a re
 Relative paths in a file begin at the folder of that file, `~` is your home. Names with a dot or a
 blank in them stand in quotes, as TOML wants it.
 
+<!-- file: nightkiln.toml -->
 ```toml
 {example}```
+
+```console
+$ nightkiln config check nightkiln.toml
+…
+```
 
 ## On their own
 
@@ -254,6 +261,7 @@ def _text(text: str) -> str:
 PAGES: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "config": (ROOT / "docs" / "config.md", config_page),
     "cli": (ROOT / "docs" / "cli.md", cli_page),
+    "sdk": (ROOT / "docs" / "sdk-reference.md", lambda: sdk_page(MADE_BY)),
 }
 
 

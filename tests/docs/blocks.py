@@ -55,8 +55,11 @@ class BadPage(Exception):
     """A page holds a block that nobody would run."""
 
 
-def blocks_of(page: Path) -> list[Block]:
-    """All blocks of a page in order. Raises BadPage."""
+def blocks_of(page: Path, *, is_made: bool = False) -> list[Block]:
+    """All blocks of a page in order. Raises BadPage.
+
+    A page that is made from the code shows calls as indented blocks; no other may.
+    """
     lines = page.read_text(encoding="utf-8").splitlines()
     found: list[Block] = []
     said: dict[str, str] = {}
@@ -73,7 +76,7 @@ def blocks_of(page: Path) -> list[Block]:
         elif line.strip():
             if said:
                 raise BadPage(f"{page.name}:{at + 1}: a comment stands before no block: {said}")
-            if _INDENTED.match(line) and not lines[at - 1].strip():
+            if not is_made and _INDENTED.match(line) and not lines[at - 1].strip():
                 raise BadPage(f"{page.name}:{at + 1}: an indented block; use a fence")
         at += 1
     return found

@@ -25,10 +25,8 @@ def named(page: Path) -> str:
 
 
 def examples(page: Path) -> list[Block]:
-    """The blocks of a page; the command line's own has usage lines instead."""
-    if page.name == "cli.md" and MADE_BY in page.read_text(encoding="utf-8"):
-        return []
-    return blocks_of(page)
+    """The blocks of a page."""
+    return blocks_of(page, is_made=MADE_BY in page.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow

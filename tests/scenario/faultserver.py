@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeAlias
 
+from tests.scenario.network import enter_network
+
 DRIP_S: Final = 0.05  # between two bytes of a reply that drips
 BOMB_BYTES: Final = 1024**3  # what the bomb becomes; it is sent as a megabyte
 _START_S: Final = 30.0
@@ -169,6 +171,11 @@ async def header_bomb(asked: Asked) -> None:
         await asked.says(line)
 
 
+async def speaks_ssh(asked: Asked) -> None:
+    """Another protocol altogether."""
+    await asked.says(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
 def answered_by(model: str) -> Act:
     """The right answer of another model."""
     return answers(lambda asked: whole(asked.good(model=model)))
@@ -215,10 +222,10 @@ class FaultServer:
         asked = Asked(text, self.asked[text], body["model"], reader, writer)
         await (self.rule(asked) or good)(asked)
 
-    async def serve(self, ready: threading.Event, over: asyncio.Event) -> None:
+    async def serve(self, host: str, ready: threading.Event, over: asyncio.Event) -> None:
         """Serve until `over`."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        server = await asyncio.start_server(self._serve, host, 0)
+        self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/v1"
         ready.set()
         await over.wait()
         server.close()
@@ -227,18 +234,21 @@ class FaultServer:
 
 
 @contextlib.contextmanager
-def fault_server(rule: Rule = lambda _: None) -> Iterator[FaultServer]:
-    """A server of one test."""
+def fault_server(
+    rule: Rule = lambda _: None, *, host: str = "127.0.0.1", within: int | None = None
+) -> Iterator[FaultServer]:
+    """A server of one test; `within` the network of another process, where that is given."""
     made, ready = FaultServer(rule), threading.Event()
-    loop, over = asyncio.new_event_loop(), asyncio.Event()
+    runner, over = asyncio.Runner(), asyncio.Event()
+
+    async def serve() -> None:
+        if within is not None:
+            enter_network(within)
+        await made.serve(host, ready, over)
 
     def run() -> None:
-        loop.run_until_complete(made.serve(ready, over))
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+        with runner:
+            runner.run(serve())  # which also ends what still hangs
 
     thread = threading.Thread(target=run, name="fault server")
     thread.start()
@@ -246,5 +256,5 @@ def fault_server(rule: Rule = lambda _: None) -> Iterator[FaultServer]:
         assert ready.wait(_START_S)
         yield made
     finally:
-        loop.call_soon_threadsafe(over.set)
+        runner.get_loop().call_soon_threadsafe(over.set)
         thread.join(_START_S)

@@ -32,7 +32,6 @@ from nightkiln.service.context import Context
 from nightkiln.service.manner import Changes, order_again, remember
 from nightkiln.service.naming import find_job
 from nightkiln.service.orders import Order
-from nightkiln.service.results import check_output
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home, Lock
@@ -85,14 +84,7 @@ class Embedded(Reading):
         try:
             for notice in crew.notices:
                 listen(Noticed(text=notice))
-            if order.output is not None:
-                check_output(
-                    order.output,
-                    order.output_format,
-                    source=source.kind,
-                    source_path=source.path,
-                    excel_safe=order.excel_safe,
-                )
+            planning.check_results(order, source)
             spec = submit.spec_of(order, source, model=crew.model)
             encoder_of(crew.backend, spec)
             await planning.check_head(spec, reserved=order.reserved)

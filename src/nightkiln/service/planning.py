@@ -37,14 +37,7 @@ async def plan(
     Raises UsageError and InputError for what `run` would refuse.
     """
     source = spec.source
-    if order.output is not None:
-        check_output(
-            order.output,
-            order.output_format,
-            source=source.kind,
-            source_path=source.path,
-            excel_safe=order.excel_safe,
-        )
+    check_results(order, source)
     encode = encoder_of(backend, spec)
     read = await asyncio.to_thread(_read, spec)
     encode(read.prompt)
@@ -65,6 +58,18 @@ async def plan(
         prompt_sample=_sample(read.prompt),
         output=order.output,
     )
+
+
+def check_results(order: Order, source: SourceSpec) -> None:
+    """Refuse an output that could not be written. Raises UsageError."""
+    if order.output is not None:
+        check_output(
+            order.output,
+            order.output_format,
+            source=source.kind,
+            source_path=source.path,
+            excel_safe=order.excel_safe,
+        )
 
 
 async def check_head(spec: JobSpec, *, reserved: Sequence[str] = ()) -> None:

@@ -194,15 +194,7 @@ def chat_body(ask: Ask, *, created: int) -> bytes:
     return (
         b'{"id":"chatcmpl-%016x","object":"chat.completion","created":%d,"model":%b,'
         b'"choices":[{"index":0,"message":{"role":"assistant","content":"%b","refusal":null},'
-        b'"logprobs":null,"finish_reason":"%b"}],"usage":%b}'
-        % (
-            ask.prompt,
-            created,
-            msgspec.json.encode(ask.model),
-            _first_text(ask) + _filler(ask),
-            _finish_reason(ask),
-            _usage(ask),
-        )
+        b'"logprobs":null,"finish_reason":"%b"}],"usage":%b}' % _completed(ask, created)
     )
 
 
@@ -211,14 +203,19 @@ def completion_body(ask: Ask, *, created: int) -> bytes:
     return (
         b'{"id":"cmpl-%016x","object":"text_completion","created":%d,"model":%b,'
         b'"choices":[{"index":0,"text":"%b","logprobs":null,"finish_reason":"%b"}],"usage":%b}'
-        % (
-            ask.prompt,
-            created,
-            msgspec.json.encode(ask.model),
-            _first_text(ask) + _filler(ask),
-            _finish_reason(ask),
-            _usage(ask),
-        )
+        % _completed(ask, created)
+    )
+
+
+def _completed(ask: Ask, created: int) -> tuple[int, int, bytes, bytes, bytes, bytes]:
+    """What chats and completions say, in their common order."""
+    return (
+        ask.prompt,
+        created,
+        msgspec.json.encode(ask.model),
+        _first_text(ask) + _filler(ask),
+        _finish_reason(ask),
+        _usage(ask),
     )
 
 

@@ -1,18 +1,7 @@
-"""The optional packages that XLSX needs, imported when first used. Installs nothing."""
+"""The optional packages that XLSX needs."""
 
-import importlib
-from typing import Any, Final
+from typing import Final
 
-from nightkiln.core.errors import MissingExtra
+from nightkiln.core.extras import Extra
 
-INSTALL: Final = 'pip install "nightkiln[excel]"'
-
-
-def needed(module: str) -> Any:
-    """An optional module. Raises MissingExtra with the install line."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as problem:
-        raise MissingExtra(
-            f"XLSX needs {problem.name or module}: {INSTALL}", hint=INSTALL
-        ) from problem
+needed: Final = Extra(name="excel", purpose="XLSX").module

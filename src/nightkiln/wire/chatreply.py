@@ -11,8 +11,8 @@ import msgspec
 
 from nightkiln.core.answer import Reply
 from nightkiln.core.fault import Fault
-from nightkiln.wire.mishaps import NOTHING, broken, undecodable, used_up, withheld
-from nightkiln.wire.tokencounts import TokenCounts, usage_of
+from nightkiln.wire.choices import Choice, Choices, parse_choices
+from nightkiln.wire.mishaps import NOTHING, broken, used_up, withheld
 
 
 class _Part(msgspec.Struct):
@@ -27,37 +27,19 @@ class _Message(msgspec.Struct):
     tool_calls: msgspec.Raw = msgspec.Raw()
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Choice):
     message: _Message | None = None
-    finish_reason: str | None = None
 
 
-class _Completion(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: TokenCounts | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_decode: Final = msgspec.json.Decoder(_Completion).decode
+_decode: Final = msgspec.json.Decoder(Choices[_Choice]).decode
 
 
 def parse_reply(body: bytes, *, keep_body: bool = False) -> Reply | Fault:
     """The reply in the body of a 200, or the fault it is instead. Never raises."""
-    try:
-        completion = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        return undecodable(problem, body)
-    if bytes(completion.error) not in NOTHING:
-        return broken("error_in_200", bytes(completion.error))
-    if not completion.choices:
-        return broken("no_choices", body)
-    return _from_choice(completion.choices[0], completion, body, keep_body=keep_body)
+    return parse_choices(_decode, _text, body, keep_body=keep_body)
 
 
-def _from_choice(
-    choice: _Choice, completion: _Completion, body: bytes, *, keep_body: bool
-) -> Reply | Fault:
+def _text(choice: _Choice, body: bytes) -> str | Fault:
     finish = choice.finish_reason or ""
     message = choice.message
     if message is None:
@@ -67,19 +49,7 @@ def _from_choice(
     text, refusal = _said(message)
     if refusal:
         return withheld("refusal", refusal)
-    if not text:
-        stand_in = _without_content(message, finish, body)
-        if isinstance(stand_in, Fault):
-            return stand_in
-        text = stand_in
-    usage = completion.usage
-    return Reply(
-        text=text,
-        finish_reason=finish,
-        usage=usage_of(usage),
-        model=completion.model or "",
-        body=body if keep_body else None,
-    )
+    return text or _without_content(message, finish, body)
 
 
 def _said(message: _Message) -> tuple[str, str]:

@@ -9,10 +9,10 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault
 from nightkiln.core.job import Sampling
 from nightkiln.core.request import Prompt, WireBody
-from nightkiln.wire.mishaps import NOTHING, broken, undecodable, used_up, withheld
+from nightkiln.wire.choices import Choice, Choices, parse_choices
+from nightkiln.wire.mishaps import broken, used_up, withheld
 from nightkiln.wire.passing import body_for
 from nightkiln.wire.sampling import RESERVED, ROWS, encode, fields_of, head_of
-from nightkiln.wire.tokencounts import TokenCounts, usage_of
 
 PATH: Final = "/completions"
 _RESERVED: Final = {**RESERVED, "prompt": ROWS.format("the prompt")}
@@ -37,19 +37,11 @@ class CompletionEncoder:
         raise UsageError("a completion goes on from a text, not from messages")
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Choice):
     text: str | None = None
-    finish_reason: str | None = None
 
 
-class _Completion(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: TokenCounts | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_decode: Final = msgspec.json.Decoder(_Completion).decode
+_decode: Final = msgspec.json.Decoder(Choices[_Choice]).decode
 
 
 def parse_completion(body: bytes, *, keep_body: bool = False) -> Reply | Fault:
@@ -57,25 +49,7 @@ def parse_completion(body: bytes, *, keep_body: bool = False) -> Reply | Fault:
 
     A model may have nothing to add: an empty text that ended by itself is an answer.
     """
-    try:
-        completion = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        return undecodable(problem, body)
-    if bytes(completion.error) not in NOTHING:
-        return broken("error_in_200", bytes(completion.error))
-    if not completion.choices:
-        return broken("no_choices", body)
-    choice = completion.choices[0]
-    text = _text(choice, body)
-    if isinstance(text, Fault):
-        return text
-    return Reply(
-        text=text,
-        finish_reason=choice.finish_reason or "",
-        usage=usage_of(completion.usage),
-        model=completion.model or "",
-        body=body if keep_body else None,
-    )
+    return parse_choices(_decode, _text, body, keep_body=keep_body)
 
 
 def _text(choice: _Choice, body: bytes) -> str | Fault:

@@ -127,13 +127,16 @@ class Runner:
     # -- the window
 
     async def _fill(self) -> None:
-        """Lease chunks until the slots have two rounds of rows before them.
+        """Lease chunks once the slots have fewer than two rounds of rows before them.
 
-        Rows that wait for another try are no work at hand: fresh rows go past
+        Then more than one at a time: with small chunks the store's work for a
+        lease is much of what a row costs. Rows that wait for another try are no work at hand: fresh rows go past
         them, up to a bound, and their answers are what lets retries go again.
         """
         aside = min(self._lane.waiting, _ASIDE * self._lane.slots)
         target = 2 * self._lane.slots + aside
+        if self._window.unanswered < target:
+            target += target // 2
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,20 +82,6 @@ def test_headers_are_read_in_lower_case_and_the_first_one_counts() -> None:
 def test_an_https_target_needs_a_tls_context() -> None:
     with pytest.raises(ValueError, match="TLS"):
         Pool(Target("https://h/", {}))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("tls")
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", place / "key.pem", "-out", place / "cert.pem", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
-        capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip("openssl cannot make a certificate here")
-    return place
 
 
 @pytest.mark.parametrize("trusted", [True, False])

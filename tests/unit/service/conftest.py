@@ -1,6 +1,5 @@
 """A home with a real store, and jobs in it that are carried to where a test begins."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -15,26 +14,13 @@ from nightkiln.dispatch.tally import Tally
 from nightkiln.service import moves, submit
 from nightkiln.service.context import Context
 from nightkiln.service.finalize import finalize
-from nightkiln.service.ingest import ingest
+from nightkiln.service.ingest import Ingested, ingest
 from nightkiln.service.leases import LocalLeases
 from nightkiln.service.orders import Order
 from nightkiln.store import jobs
-from nightkiln.store.database import Database
 from nightkiln.testing.backends import answer_to, encode_prompt, fault
-from nightkiln.testing.clock import FakeClock
-from nightkiln.vault.home import Home
 from nightkiln.worker.base import Desk
 from nightkiln.worker.window import Window
-
-
-@pytest.fixture
-async def context(tmp_path: Path) -> AsyncIterator[Context]:
-    home = Home(tmp_path / "home")
-    home.hold()
-    store = await Database.open(home.database)
-    yield Context(store, home, clock=FakeClock())
-    await store.aclose()
-    home.release()
 
 
 @pytest.fixture
@@ -62,11 +48,19 @@ class Kilnful:
         )
         return job
 
+    def taken(self, job: Job, *, stop_at: int | None = None) -> Ingested:
+        """Take in the input of an accepted job, or the beginning of it."""
+        seen: list[int] = []
+        return ingest(
+            job,
+            self.context.files(job.id),
+            on_rows=seen.append,
+            stop=lambda: stop_at is not None and bool(seen) and seen[-1] >= stop_at,
+        )
+
     async def queued(self, order: Order) -> Job:
         job = await self.accepted(order)
-        files = self.context.files(job.id)
-        done = ingest(job, files, on_rows=lambda _: None, stop=lambda: False)
-        return await moves.validated(self.context, job.id, done)
+        return await moves.validated(self.context, job.id, self.taken(job))
 
     async def window(self, job: Job) -> Window:
         run = self.context.new_run_id()

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from nightkiln.core.errors import InputError
-from nightkiln.core.job import Job, JobState, PromptSpec
+from nightkiln.core.job import JobState, PromptSpec
 from nightkiln.service import badrows, moves, submit
 from nightkiln.service import ingest as ingesting
 from nightkiln.service.finalize import finalize
-from nightkiln.service.ingest import Ingested, Stopped, ingest
+from nightkiln.service.ingest import Stopped
 from nightkiln.service.orders import Order
 from nightkiln.service.results import export
 from nightkiln.vault import segments
@@ -32,16 +32,6 @@ def order_of(kiln: Kilnful, **more: Any) -> Order:
     ]
     Path(order.input).write_text("\n".join(lines))
     return order
-
-
-def taken(kiln: Kilnful, job: Job, *, stop_at: int | None = None) -> Ingested:
-    seen: list[int] = []
-    return ingest(
-        job,
-        kiln.context.files(job.id),
-        on_rows=seen.append,
-        stop=lambda: stop_at is not None and bool(seen) and seen[-1] >= stop_at,
-    )
 
 
 async def test_a_bad_row_keeps_its_place_with_a_fault_and_no_cost(kiln: Kilnful) -> None:
@@ -85,7 +75,7 @@ async def test_fail_names_the_first_ten_and_counts_all(kiln: Kilnful) -> None:
     Path(order.input).write_text("a,b\n" + "1,2\n" * 4 + "3\n" * 12)
     job = await kiln.accepted(order)
     with pytest.raises(InputError) as caught:
-        taken(kiln, job)
+        kiln.taken(job)
     lines = caught.value.message.splitlines()
     assert lines[0] == f"{order.input}: 12 of 16 rows are bad"
     assert lines[1:11] == [
@@ -102,7 +92,7 @@ async def test_an_input_without_any_good_row_fails(kiln: Kilnful, policy: str) -
     Path(order.input).write_text("one\ntwo\n")
     job = await kiln.accepted(order)
     with pytest.raises(InputError, match=r"in\.jsonl: no row can be used\n  line 1: not JSON: "):
-        taken(kiln, job)
+        kiln.taken(job)
 
 
 async def test_a_retry_does_not_ask_a_bad_row_again(kiln: Kilnful) -> None:
@@ -144,8 +134,8 @@ async def test_an_interrupted_ingest_knows_every_bad_row(
     Path(order.input).write_text("a,b\n" + "\n".join(lines))
     job = await kiln.accepted(order)
     with pytest.raises(Stopped):
-        taken(kiln, job, stop_at=3000)
-    assert taken(kiln, job).rows == 6000
+        kiln.taken(job, stop_at=3000)
+    assert kiln.taken(job).rows == 6000
     found = list(badrows.all_of(kiln.context.files(job.id)))
     assert [one.row for one in found] == list(bad)
     assert [one.line for one in found] == [2 + 2 * row - at for at, row in enumerate(bad)]
@@ -161,14 +151,14 @@ def with_ids(kiln: Kilnful, ids: list[str], **more: Any) -> Order:
 async def test_repeated_ids_are_bad_with_both_lines_and_stay_so(kiln: Kilnful) -> None:
     job = await kiln.accepted(with_ids(kiln, ["a", "b", "a", "", "a", "c"]))
     files = kiln.context.files(job.id)
-    taken(kiln, job)
+    kiln.taken(job)
     expected = [
         (2, 6, 'the id "a" is that of line 2 already'),
         (3, 8, 'the id in column "id" is empty'),
         (4, 10, 'the id "a" is that of line 2 already'),
     ]
     assert [(one.row, one.line, one.reason) for one in badrows.all_of(files)] == expected
-    again = taken(kiln, job)  # as after a crash between the marks and the commit
+    again = kiln.taken(job)  # as after a crash between the marks and the commit
     assert [(one.row, one.line, one.reason) for one in badrows.all_of(files)] == expected
     assert badrows.count(files) == 3
     reader = segments.InputReader(files)
@@ -180,7 +170,7 @@ async def test_repeated_ids_are_bad_with_both_lines_and_stay_so(kiln: Kilnful) -
 async def test_repeated_ids_fail_a_job_that_may_have_no_bad_rows(kiln: Kilnful) -> None:
     job = await kiln.accepted(with_ids(kiln, ["a", "b", "a"], on_bad_row="fail"))
     with pytest.raises(InputError) as caught:
-        taken(kiln, job)
+        kiln.taken(job)
     assert caught.value.message.splitlines()[1:] == [
         '  line 6: the id "a" is that of line 2 already'
     ]
@@ -192,12 +182,12 @@ async def test_a_column_that_is_none_of_ids_fails_the_job(
     monkeypatch.setattr(ingesting, "MAX_REPEATED_IDS", 2)
     job = await kiln.accepted(with_ids(kiln, ["a", "a", "a", "a"]))
     with pytest.raises(InputError, match='3 rows repeat an id in "id"'):
-        taken(kiln, job)
+        kiln.taken(job)
 
 
 async def test_all_bad_rows_can_be_written(kiln: Kilnful) -> None:
     job = await kiln.accepted(order_of(kiln))
-    taken(kiln, job)
+    kiln.taken(job)
     files, out = kiln.context.files(job.id), kiln.folder / "bad.jsonl"
     assert badrows.write(files, str(out)) == 4
     rows = [json.loads(line) for line in out.read_text().splitlines()]
@@ -212,7 +202,7 @@ async def test_all_bad_rows_can_be_written(kiln: Kilnful) -> None:
 
 async def test_the_first_ten_are_shown_and_all_are_counted(kiln: Kilnful) -> None:
     job = await kiln.accepted(order_of(kiln))
-    taken(kiln, job)
+    kiln.taken(job)
     said = badrows.shown(kiln.context.files(job.id), 100)
     assert said[0] == "4 of 100 rows are bad and will not be asked"
     assert said[1] == "line 4: not JSON: Expecting value at character 1"

@@ -5,7 +5,6 @@ import hashlib
 import ipaddress
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,20 +169,6 @@ def test_a_server_that_drips_is_given_up_at_the_deadline(tmp_path: Path) -> None
         finally:
             done.set()
             dripping.join(10)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("tls")
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", place / "key.pem", "-out", place / "cert.pem", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
-        capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip("openssl cannot make a certificate here")
-    return place
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

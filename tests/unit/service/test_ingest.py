@@ -8,7 +8,7 @@ from nightkiln.core import crashpoints
 from nightkiln.core.errors import InputError
 from nightkiln.core.job import Job
 from nightkiln.service import ingest as ingesting
-from nightkiln.service.ingest import Ingested, Stopped, chunk_rows, ingest
+from nightkiln.service.ingest import Ingested, Stopped, chunk_rows
 from nightkiln.vault import segments
 from nightkiln.vault.segments import InputReader, notes
 
@@ -23,16 +23,6 @@ def test_a_job_has_about_64_chunks_within_bounds(rows: int, size: int) -> None:
     assert chunk_rows(rows) == size
 
 
-def taken(kiln: Kilnful, job: Job, *, stop_at: int | None = None) -> Ingested:
-    seen: list[int] = []
-    return ingest(
-        job,
-        kiln.context.files(job.id),
-        on_rows=seen.append,
-        stop=lambda: stop_at is not None and bool(seen) and seen[-1] >= stop_at,
-    )
-
-
 def texts(kiln: Kilnful, job: Job, done: Ingested) -> list[str]:
     reader = InputReader(kiln.context.files(job.id))
     found = [text for c in done.chunks for text in reader.read(c).rows.column(0).to_pylist()]
@@ -43,7 +33,7 @@ def texts(kiln: Kilnful, job: Job, done: Ingested) -> list[str]:
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 1000, 1001, 2500])
 async def test_chunks_hold_every_row_in_order(kiln: Kilnful, rows: int) -> None:
     job = await kiln.accepted(kiln.order(rows))
-    done = taken(kiln, job)
+    done = kiln.taken(job)
     assert done.rows == rows
     assert texts(kiln, job, done) == [f"row {row}" for row in range(rows)]
     ends = [chunk.first_row + chunk.rows for chunk in done.chunks]
@@ -56,7 +46,7 @@ async def test_a_large_input_is_not_held_back_in_memory(
 ) -> None:
     monkeypatch.setattr(ingesting, "_LOOKAHEAD_ROWS", 3000)
     job = await kiln.accepted(kiln.order(5000))
-    assert [chunk.rows for chunk in taken(kiln, job).chunks] == [1000] * 5
+    assert [chunk.rows for chunk in kiln.taken(job).chunks] == [1000] * 5
 
 
 async def test_a_stopped_ingest_goes_on_from_its_last_segment(
@@ -66,10 +56,10 @@ async def test_a_stopped_ingest_goes_on_from_its_last_segment(
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
     job = await kiln.accepted(kiln.order(6000))
     with pytest.raises(Stopped):
-        taken(kiln, job, stop_at=3000)
+        kiln.taken(job, stop_at=3000)
     before = len(notes(kiln.context.files(job.id)))
     assert 1 <= before <= 3
-    done = taken(kiln, job)
+    done = kiln.taken(job)
     assert texts(kiln, job, done) == [f"row {row}" for row in range(6000)]
 
 
@@ -92,10 +82,10 @@ async def test_an_ingest_that_died_between_segments_loses_and_doubles_nothing(
     crashpoints.arm(point, nth=nth, action=die)
     try:
         with pytest.raises(Killed):
-            taken(kiln, job)
+            kiln.taken(job)
     finally:
         crashpoints.disarm()
-    done = taken(kiln, job)
+    done = kiln.taken(job)
     assert texts(kiln, job, done) == [f"row {row}" for row in range(6000)]
 
 
@@ -104,7 +94,7 @@ async def test_a_source_that_changed_is_refused(kiln: Kilnful) -> None:
     job = await kiln.accepted(order)
     Path(order.input).write_text("row X\n" + "".join(f"row {row}\n" for row in range(1, 20)))
     with pytest.raises(InputError, match="changed"):
-        taken(kiln, job)
+        kiln.taken(job)
 
 
 async def test_a_source_that_is_gone_is_refused(kiln: Kilnful) -> None:
@@ -112,7 +102,7 @@ async def test_a_source_that_is_gone_is_refused(kiln: Kilnful) -> None:
     job = await kiln.accepted(order)
     Path(order.input).unlink()
     with pytest.raises(InputError, match="gone"):
-        taken(kiln, job)
+        kiln.taken(job)
 
 
 async def test_a_table_without_rows_is_refused(kiln: Kilnful) -> None:
@@ -120,4 +110,4 @@ async def test_a_table_without_rows_is_refused(kiln: Kilnful) -> None:
     Path(order.input).write_text("text\n")
     job = await kiln.accepted(order)
     with pytest.raises(InputError, match="no rows"):
-        taken(kiln, job)
+        kiln.taken(job)

@@ -1,7 +1,6 @@
 """The open window and the runner over it: enough rows before the slots, and every ending kept."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -21,10 +20,7 @@ from nightkiln.service.ingest import ingest
 from nightkiln.service.leases import LocalLeases
 from nightkiln.service.orders import Order
 from nightkiln.store import chunks, jobs
-from nightkiln.store.database import Database
 from nightkiln.testing.backends import ScriptedBackend, answer_to, encode_prompt, fault
-from nightkiln.testing.clock import FakeClock
-from nightkiln.vault.home import Home
 from nightkiln.vault.parts import read_part
 from nightkiln.worker import window as windows
 from nightkiln.worker.base import Desk
@@ -33,16 +29,6 @@ from nightkiln.worker.runner import Ending, Runner, RunSettings
 from nightkiln.worker.window import Window
 
 ROWS = 400
-
-
-@pytest.fixture
-async def context(tmp_path: Path) -> AsyncIterator[Context]:
-    home = Home(tmp_path / "home")
-    home.hold()
-    store = await Database.open(home.database)
-    yield Context(store, home, clock=FakeClock())
-    await store.aclose()
-    home.release()
 
 
 @pytest.fixture

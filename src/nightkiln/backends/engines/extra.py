@@ -1,18 +1,7 @@
-"""The optional packages engines need, imported when first used. Installs nothing."""
+"""The optional packages that engines need."""
 
-import importlib
-from typing import Any
+from typing import Final
 
-from nightkiln.core.errors import MissingExtra
+from nightkiln.core.extras import Extra
 
-INSTALL = 'pip install "nightkiln[local]"'
-
-
-def needed(module: str) -> Any:
-    """An optional module. Raises MissingExtra with the install line."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as problem:
-        raise MissingExtra(
-            f"running a model here needs {problem.name or module}: {INSTALL}", hint=INSTALL
-        ) from problem
+needed: Final = Extra(name="local", purpose="running a model here").module
