@@ -86,5 +86,4 @@ def test_a_learnt_rate_is_raised_while_nobody_refuses_and_in_the_end_forgotten()
     assert pacer.rate > learnt
     for second in range(60):
         pacer.ready_at(NOW + 5 + second)
-    assert pacer.rate is None
     assert not pacer.is_learnt
