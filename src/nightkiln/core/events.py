@@ -76,6 +76,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0  # of those, the ones that outputs leave out
     capped: bool = False  # a cap on what the job may use stopped it
     trial: Trial | None = None  # some rows were tried, and the rest waits for a word
+    answered_by: tuple[str, ...] = ()  # models that answered this run and were not asked
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

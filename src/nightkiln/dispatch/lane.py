@@ -109,6 +109,7 @@ class Lane:
 
     def add(self, chunk: OpenChunk) -> None:
         """Queue a chunk's open rows behind those already queued."""
+        self.joins.learn(chunk)
         self._rows.add(chunk)
         self._wakeups.all()
 
@@ -205,7 +206,7 @@ class Lane:
         if not (rows.ready or self._may_go_alone()) or not self._may_send(now):
             return None
         if rows.ready:
-            return rows.ready.popleft()
+            return rows.pop()
         self._lonely = True
         return rows.alone.popleft()
 
@@ -351,8 +352,8 @@ class Lane:
         )
         if was_open and not self.breaker.is_open:
             self._wakeups.all()  # the probe's fault was a sign of life
-        self._settle(fault)
-        policy, ours = self._settings.policy, not self.breaker.counts_against_row
+        self.budget.failed(fault)
+        policy, ours = self._settings.policy, self._is_backends_own(fault)
         try_.overloads += fault.kind is FaultClass.OVERLOAD
         try_.throttles += fault.kind is FaultClass.THROTTLE
         try_.counted += not ours and policy.is_counted(fault, overloads=try_.overloads)
@@ -374,12 +375,17 @@ class Lane:
             self._blocked_until = max(self._blocked_until, now + (fault.retry_after_s or 0.0))
         self._later(try_, now + delay)
 
-    def _settle(self, fault: Fault) -> None:
-        """What may have been billed without an answer stays reserved."""
-        if fault.kind is FaultClass.AMBIGUOUS:
-            self.budget.lost()
-        else:
-            self.budget.ended(_NO_USAGE, None)
+    def _is_backends_own(self, fault: Fault) -> bool:
+        """True when a fault says nothing about its row, because the backend is down.
+
+        Once it has answered others and only rows that have failed before are left, a
+        probe that is replied to is about its row: else the last rows of a job, if they
+        always fail, would keep the breaker open and themselves waiting for ever.
+        """
+        if self.breaker.counts_against_row:
+            return False
+        heard = fault.status is not None or fault.kind is FaultClass.PROTOCOL
+        return not (heard and self.answered_any and not self._rows.untried)
 
     def _later(self, try_: Try, when: float) -> None:
         self._rows.later(try_, when)

@@ -20,6 +20,7 @@ class Rows:
     def __init__(self, quota: RetryQuota) -> None:
         self.ready: deque[Try] = deque()
         self.alone: deque[Try] = deque()  # suspects of poison: one at a time, nothing beside
+        self.untried = 0  # of the ready rows, those never asked
         self.held: Fault | None = None  # whose retries the quota holds back
         self._waiting: list[tuple[float, int, Try]] = []  # a heap by loop time
         self._order = itertools.count()
@@ -49,10 +50,18 @@ class Rows:
                 self.alone.append(try_)
             else:
                 self.ready.append(try_)
+                self.untried += not try_.number
+
+    def pop(self) -> Try:
+        """The first of the ready rows."""
+        try_ = self.ready.popleft()
+        self.untried -= not try_.number
+        return try_
 
     def next(self, try_: Try) -> None:
         """A row goes before all that are ready."""
         self.ready.appendleft(try_)
+        self.untried += not try_.number
 
     def later(self, try_: Try, when: float) -> None:
         """A row comes back at `when` (loop time)."""

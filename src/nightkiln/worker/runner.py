@@ -130,8 +130,9 @@ class Runner:
         """Lease chunks once the slots have fewer than two rounds of rows before them.
 
         Then more than one at a time: with small chunks the store's work for a
-        lease is much of what a row costs. Rows that wait for another try are no work at hand: fresh rows go past
-        them, up to a bound, and their answers are what lets retries go again.
+        lease is much of what a row costs. Rows that wait for another try are no
+        work at hand: fresh rows go past them, up to a bound, and their answers
+        are what lets retries go again.
         """
         aside = min(self._lane.waiting, _ASIDE * self._lane.slots)
         target = 2 * self._lane.slots + aside
