@@ -46,6 +46,7 @@ async def estimate(context: Context, spec: JobSpec, crew: Crew, assumed: Assumed
         counted_rows=0 if counted is None else len(measured.sample),
         seen=earlier.seen,
         seen_where=earlier.where,
+        recorded=earlier.recorded if earlier.recorded_rows == measured.rows else None,
         rates=_rates(crew),
         is_own=crew.model_file is not None,
         gpu_hour_usd=assumed.gpu_hour_usd,
@@ -53,7 +54,7 @@ async def estimate(context: Context, spec: JobSpec, crew: Crew, assumed: Assumed
         slots=_slots(crew),
     )
     table = Table(
-        rows=measured.rows,
+        rows=measured.rows - measured.bad,
         prompt_bytes=measured.prompt_bytes,
         max_tokens=_cap(spec, crew),
     )
@@ -63,8 +64,18 @@ async def estimate(context: Context, spec: JobSpec, crew: Crew, assumed: Assumed
         model=crew.model,
         backend=crew.order.endpoint or "this machine",
         concurrency=_slots(crew),
-        forecast=msgspec.structs.replace(found, notes=(*found.notes, *_batch_note(crew))),
+        forecast=msgspec.structs.replace(
+            found,
+            rows=measured.rows,
+            notes=(*_bad_note(measured), *found.notes, *_batch_note(crew)),
+        ),
     )
+
+
+def _bad_note(measured: Measured) -> tuple[str, ...]:
+    if not measured.bad:
+        return ()
+    return (f"{measured.bad:,} of {measured.rows:,} rows are bad and will not be asked",)
 
 
 def _slots(crew: Crew) -> int:
@@ -94,7 +105,7 @@ def _counted(spec: JobSpec, model: Path | None, measured: Measured) -> Interval 
     if not any(size for size, _ in pairs):
         return None
     found = tokens_per_byte(pairs)
-    if len(measured.sample) == measured.rows:  # nothing is left to chance
+    if len(measured.sample) == measured.rows - measured.bad:  # nothing is left to chance
         return Interval(found.likely, found.likely, found.likely)
     return found
 
@@ -180,4 +191,5 @@ def _row(answer: Answer) -> TriedRow:
         input_tokens=given,
         output_tokens=said,
         cost_usd=_cost(answer),
+        reused=answer.reused,
     )

@@ -110,7 +110,11 @@ class JobRun:
         )
         names = () if self._heard is None else self._heard.names
         return msgspec.structs.replace(
-            ended, trial=self._trial, capped=self._capped, answered_by=names
+            ended,
+            trial=self._trial,
+            capped=self._capped,
+            answered_by=names,
+            bad_rows=self._order.bad_rows,
         )
 
     async def already_over(self, job: Job, how: Opening) -> Ended:
@@ -186,13 +190,17 @@ class JobRun:
             line = error.line if isinstance(error, InputError) else None
             name = job.spec.source.name
             said = "" if error.message.startswith(name) else f"{name}: "
-            raise InputError(f"{said}{error.message}", line=line, hint=error.hint) from error
+            message = f"{said}{error.message}"
+            if (written := self._order.bad_rows) is not None:
+                message = message.replace(badrows.WRITES_ALL, badrows.written_in(written))
+            raise InputError(message, line=line, hint=error.hint) from error
         finally:
             watch.cancel()
         job = await moves.validated(self._context, job.id, ingested)
         await self._write_bad(job)
         files = self._context.files(job.id)
-        for text in await asyncio.to_thread(badrows.shown, files, job.rows):
+        written = self._order.bad_rows
+        for text in await asyncio.to_thread(badrows.shown, files, job.rows, written=written):
             self.listen(Noticed(text=text))
         return job
 

@@ -10,6 +10,7 @@ from typing import Final
 from nightkiln.core.errors import NotFound
 from nightkiln.core.events import JobView, Progressed
 from nightkiln.core.job import Job, JobState, Live
+from nightkiln.service import badrows
 from nightkiln.service.cleaning import OldJob, old_jobs
 from nightkiln.service.context import Context
 from nightkiln.service.faultreport import FaultReport, Wish, faults_of
@@ -72,13 +73,18 @@ class Reading:
         """The row errors of a job. Raises NotFound, DamagedError."""
         return await faults_of(self._context, await find_job(self._context, name), wish)
 
+    async def bad_rows(self, name: str) -> int:
+        """How many rows of a job are never asked, because they could not be read."""
+        job = await find_job(self._context, name)
+        return await asyncio.to_thread(badrows.count, self._context.files(job.id))
+
     async def old_jobs(self, *, states: AbstractSet[JobState], older_than_s: float) -> list[OldJob]:
         """Jobs that ended so in this long, oldest first."""
         return await old_jobs(self._context, states=states, older_than_s=older_than_s)
 
-    async def answered(self, name: str) -> Answered:
-        """An ended job's rows and answers in memory. Raises NotFound."""
-        return await answered(self._context, await find_job(self._context, name))
+    async def answered(self, name: str, *, partial: bool = False) -> Answered:
+        """A job's rows and answers in memory: all, or so far. Raises NotFound."""
+        return await answered(self._context, await find_job(self._context, name), partial=partial)
 
     async def watch(
         self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event

@@ -50,10 +50,18 @@ class Screen:
             self.shown.say(summary_of(ended, model=model, again=again))
         return code
 
-    def resume(self, job: str, changes: "Changes", *, model: str, to_stderr: bool) -> int:
-        """Go on with a job here and now; the exit code."""
+    def resume(
+        self, job: str, changes: "Changes", *, model: str, to_stderr: bool, paid: int = 0
+    ) -> int:
+        """Go on with a job here and now; the exit code.
+
+        `paid` rows were asked by this same command before, so nothing is saved on them.
+        """
+        import msgspec
+
         attached = self.attached()
         ended = run_async(attached.resume(job, changes, settings(), environ=os.environ))
+        ended = msgspec.structs.replace(ended, reused=max(0, ended.reused - paid))
         return self.finish(
             ended,
             signal_code=attached.signal_code,

@@ -8,6 +8,7 @@ from nightkiln.core.forecast import Estimate, Forecast, Interval, Trial, TriedRo
 
 Shown: TypeAlias = Callable[[float], str]
 _LABEL = 16
+_INSTANT_S = 1.0
 _ANSWER = 300  # characters of a tried answer
 
 
@@ -29,7 +30,7 @@ def forecast_lines(found: Forecast) -> list[str]:
     if found.price_source:
         dated = f" (as of {found.price_date})" if found.price_date else ""
         lines.append(_line("prices", found.price_source + dated))
-    lines.append(_line("time", _maybe(found.elapsed_s, span)) + _because(found.elapsed_basis))
+    lines.append(_line("time", _time(found.elapsed_s)) + _because(found.elapsed_basis))
     return lines + [_line("note", note) for note in found.notes]
 
 
@@ -60,6 +61,13 @@ def _printable(text: str) -> str:
         letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for letter in text
     )
+
+
+def _time(interval: Interval | None) -> str:
+    """How long it takes; nobody can tell a part of a second, as starting takes as long."""
+    if interval is not None and interval.high < _INSTANT_S:
+        return "under a second"
+    return _maybe(interval, lambda seconds: "< 1 s" if seconds < _INSTANT_S else span(seconds))
 
 
 def _maybe(interval: Interval | None, shown: Shown) -> str:

@@ -152,7 +152,8 @@ def delete(job: str, yes: bool) -> int:
                 hint=f"nightkiln jobs delete {view.job.id} --yes",
             )
         _err().say(headline(view))
-        if not click.confirm("Delete it with all its answers?", err=True):
+        stops = "It runs now. Stop it and delete" if view.running else "Delete"
+        if not click.confirm(f"{stops} it with all its answers?", err=True):
             return 1
 
     async def remove() -> None:

@@ -125,18 +125,21 @@ def retry(
     from nightkiln.app import open_embedded
     from nightkiln.cli.jobtable import full_report
     from nightkiln.core.errors import UsageError
+    from nightkiln.core.fault import FaultClass
     from nightkiln.service.selection import fault_classes
 
     wanted = fault_classes(classes)
     if not at_once and (said := [name for name, value in given.items() if value]):
         raise UsageError(f"--{said[0].replace('_', '-')} is for --run", hint="add --run")
 
-    async def ask() -> "JobView":
+    async def ask() -> "tuple[JobView, int]":
         found = await _found(job)
         async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
-            return await app.retry(found.job.id, classes=wanted)
+            view = await app.retry(found.job.id, classes=wanted)
+            bad = 0 if wanted and FaultClass.PERMANENT not in wanted else await app.bad_rows(job)
+            return view, bad
 
-    view = run_async(ask())
+    view, bad = run_async(ask())
     if at_once:
         screen = _screen(given, as_json=as_json, no_color=no_color)
         changes = _changes(given)
@@ -144,10 +147,11 @@ def retry(
     if as_json:
         print_json(full_report(view, home()))
     else:
-        left = view.job.rows - view.job.totals.answered
+        left = max(0, view.job.rows - view.job.totals.answered - bad)
+        never = f"; {bad} bad rows are never asked" if bad else ""
         _say(
             f"job {view.job.id} is open again for {left} rows (generation"
-            f" {view.job.generation})\n  next: nightkiln jobs resume {view.job.id}"
+            f" {view.job.generation}){never}\n  next: nightkiln jobs resume {view.job.id}"
         )
     return 0
 

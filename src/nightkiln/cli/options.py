@@ -141,11 +141,16 @@ def schema_of(path: str) -> bytes:
 def template_of(path: str) -> str:
     """The text of a Jinja file. Raises UsageError; whether it is a template is checked later."""
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"--template {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--template {path} is not UTF-8 at byte {error.start}") from error
+    if not text.strip():
+        raise UsageError(
+            f"--template {path} is empty", hint="write {{ column }} where a value goes"
+        )
+    return text
 
 
 def unescaped(text: str) -> str:

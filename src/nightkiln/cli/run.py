@@ -124,7 +124,8 @@ def _ran(order: "Order", screen: "Screen") -> int:
         if not screen.goes_on(ended.trial, to_stderr=to_stderr):
             return 0
         changes = Changes(endpoint=order.endpoint, headers=order.headers, wait_s=order.wait_s)
-        return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr)
+        paid = sum(not one.reused for one in ended.trial.tried)
+        return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr, paid=paid)
     return screen.finish(
         ended,
         signal_code=attached.signal_code,

@@ -155,7 +155,12 @@ def _fault(sample: FaultSample) -> list[str]:
 def _bad(ended: Ended) -> str:
     where = ", and are not in the output" if ended.skipped else ""
     verb = "was" if ended.bad == 1 else "were"
-    return f"{count(ended.bad)} {verb} not asked{where}; --bad-rows FILE writes which and why"
+    said = "--bad-rows FILE writes" if ended.bad_rows is None else f"{_file(ended.bad_rows)} says"
+    return f"{count(ended.bad)} {verb} not asked{where}; {said} which and why"
+
+
+def _file(name: str) -> str:
+    return "standard output" if name == "-" else name
 
 
 def _figures(ended: Ended, model: str) -> list[str]:

@@ -73,6 +73,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[FaultSample, ...]
     output: str | None  # where the table was written
     bad: int = 0  # rows that could not be read, so they were not asked
+    bad_rows: str | None = None  # the file that was to have them, and has
     skipped: int = 0  # of those, the ones that outputs leave out
     capped: bool = False  # a cap on what the job may use stopped it
     trial: Trial | None = None  # some rows were tried, and the rest waits for a word

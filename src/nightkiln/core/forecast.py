@@ -74,6 +74,7 @@ class TriedRow(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    reused: bool = False  # an identical request's answer: nothing was asked
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ The problem: a person wants to know tokens, dollars and hours before paying for
 a million rows. A single number would be wrong and believed; so every figure is
 an interval, and every figure says what it stands on.
 
-The ways, best first. Input tokens: counted by the model's own tokenizer; else
+The ways, best first. Where the very same rows were asked the same before, what they
+took then. Input tokens: counted by the model's own tokenizer; else
 bytes times the tokens per byte that finished jobs of the same model needed;
 else bytes times a default with a wide interval. Output tokens: what the same
 model answered before, or was just seen to answer; else a default. `max_tokens`
@@ -25,6 +26,7 @@ from nightkiln.core.forecast import Forecast, Interval, Rates
 
 DEFAULT_TOKENS_PER_BYTE: Final = Interval(1 / 6, 1 / 4, 2 / 3)
 DEFAULT_FRAME: Final = Interval(0.0, 10.0, 40.0)  # tokens that a chat template adds to a row
+AGAIN: Final = 1.25  # how far the answers to the same rows may be apart in length
 DEFAULT_OUTPUT: Final = Interval(1.0, 150.0, 1000.0)  # tokens of an answer
 NO_CAP_NOTE: Final = "no --max-tokens: an answer may be as long as the model likes"
 _HOUR_S: Final = 3600.0
@@ -54,6 +56,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     counted_rows: int = 0  # that the tokenizer has looked at
     seen: Sequence[Seen] = ()
     seen_where: str = ""  # for words: whose answers these are
+    recorded: tuple[int, int] | None = None  # tokens in and out of the very same rows, asked before
     rates: Rates | None = None
     is_own: bool = False  # an engine of our own: its tokens cost nothing
     gpu_hour_usd: float | None = None
@@ -118,6 +121,9 @@ def _input(table: Table, known: Known) -> tuple[Interval, str]:
     if table.prompt_bytes is None:
         rows = spread([float(one.input_tokens) for one in known.seen])
         return rows.times(table.rows), f"{len(known.seen)} rows of {known.seen_where}"
+    if known.recorded is not None:
+        taken = float(known.recorded[0])
+        return Interval(taken, taken, taken), f"what the very same rows took: {known.seen_where}"
     size = float(table.prompt_bytes)
     if known.counted is not None:
         sampled = known.counted_rows
@@ -136,6 +142,12 @@ def _output(table: Table, known: Known) -> tuple[Interval, str]:
     cap = table.max_tokens
     if cap == 0:
         return Interval(0.0, 0.0, 0.0), "a vector has no tokens of its own"
+    if known.recorded is not None:
+        said = float(known.recorded[1])
+        row = Interval(said / AGAIN, said, said * AGAIN)
+        most = math.inf if cap is None else float(cap * table.rows)
+        basis = f"what the very same rows took: {known.seen_where}; answers differ by chance"
+        return row.capped(most), basis
     values = [float(one.output_tokens) for one in known.seen]
     if values:
         row, basis = spread(values), f"{len(values)} rows of {known.seen_where}"

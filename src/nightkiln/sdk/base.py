@@ -75,8 +75,8 @@ class Kiln(Protocol):
         """How a job stands, as soon as that differs from `seen`, or after a while."""
         ...
 
-    async def answered(self, job: str) -> Answered:
-        """The rows and answers of an ended job. Raises NotFound before that."""
+    async def answered(self, job: str, *, partial: bool = False) -> Answered:
+        """The rows and answers of an ended job; before that NotFound, or `partial` ones."""
         ...
 
     async def cancel(self, job: str) -> JobView:

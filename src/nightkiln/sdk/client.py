@@ -43,6 +43,8 @@ class PerModel(TypedDict, total=False):
     sampling_params: Mapping[str, object] | None
     system_prompt: str | None
     id_column: str | None
+    template: str | Path | None
+    on_bad_row: str | None
     prompt: str | None
     messages: str | None
     endpoint: str | None
@@ -98,14 +100,19 @@ class Client(Face):
         iterator of those, a dict of columns, a frame of pandas or polars, Arrow, a
         dataset, or the path or URL of a file. What is asked of each row: `column`
         (a name, or a list of names and texts between them), `prompt` (a text with
-        {column} in it) or `messages` (a column of message lists); a table of one
-        column needs none.
+        {column} in it), `template` (Jinja text, or the `Path` of a file of it) or
+        `messages` (a column of message lists); a table of one column needs none.
 
         The model: `model` at `endpoint` (with `key="env:NAME"`, never the key
         itself), or a model file; without both the pilot that ships with us.
         `output_schema` (a pydantic class, a dict or JSON text) is checked on every
         answer. `sampling_params` are max_tokens, temperature, seed, and any other
         field of the request. `job_priority` is 0 (now) or 1 (it has time).
+
+        A row that cannot be asked (an int among strings, a text with a NUL or half
+        of a surrogate pair) is an error row with the code `bad_row` and None for an
+        answer. `on_bad_row` is "error" (that), "fail" (one fails the job) or "skip"
+        (none is an error of the job). Results have a row for every input either way.
 
         The same rows and questions are the same job while it is unfinished; a new
         one begins after it has succeeded, or with `force_new`. `dry_run` says the

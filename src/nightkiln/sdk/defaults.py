@@ -28,6 +28,7 @@ def settled(order: Order, environ: Mapping[str, str], cwd: Path) -> Order:
         "concurrency": order.concurrency,
         "timeout": None if order.timeout_s == UNSAID_S else order.timeout_s,
         "wait": order.wait_s,
+        "on_bad_row": order.on_bad_row or None,
     }
     settings = load_settings(environ, cwd, said, source=Source.ARGUMENT)
     return msgspec.structs.replace(

@@ -66,7 +66,7 @@ class Desk:
         """The order for a submission; a frame's rows are staged here and now, in this thread."""
         with _worded():
             if asked.path is not None:
-                columns = self.call(lambda kiln: kiln.head(asked.order)) if asked.is_mixed else None
+                columns = self._head(asked.order) if asked.is_mixed else None
                 return self._settle(order_for(asked, columns))
             _, kiln = self.kiln()
             staged = kiln.stage(frame_of(asked.data))
@@ -75,6 +75,10 @@ class Desk:
             except NightkilnError:
                 kiln.unstage(staged)
                 raise
+
+    def _head(self, order: Order) -> tuple[str, ...]:
+        settled = self._settle(order)
+        return self.call(lambda kiln: kiln.head(settled))
 
     def submit(self, asked: Submission) -> Accepted:
         """Submit and say what a person should know of it."""
@@ -147,14 +151,14 @@ class Desk:
     # -- results
 
     def results(self, job: str, shape: Shape) -> Results:
-        """An ended job's results."""
-        answered = self.call(lambda kiln: kiln.answered(job))
+        """A job's results."""
+        answered = self.call(lambda kiln: kiln.answered(job, partial=shape.partial))
         with _worded():
             return shaped(answered, shape)
 
     async def results_async(self, job: str, shape: Shape) -> Results:
-        """An ended job's results, made in a thread of the caller's."""
-        answered = await self.call_async(lambda kiln: kiln.answered(job))
+        """A job's results, made in a thread of the caller's."""
+        answered = await self.call_async(lambda kiln: kiln.answered(job, partial=shape.partial))
         with _worded():
             return await asyncio.to_thread(shaped, answered, shape)
 

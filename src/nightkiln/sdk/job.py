@@ -114,9 +114,15 @@ class Job(_Named):
         output_column: str | None = None,
         unpack_json: bool = True,
         include_inputs: bool = True,
+        partial: bool = False,
     ) -> Results:
-        """Wait, then the results as what the rows came in. Raises as `wait` does."""
-        self.wait(timeout)
+        """Wait, then the results as what the rows came in. Raises as `wait` does.
+
+        With `partial` nothing is waited for: a job that is not over gives the rows
+        it has kept from the first one on; the others have None and the status `pending`.
+        """
+        if not partial:
+            self.wait(timeout)
         return self._desk.results(
             self.id,
             Shape(
@@ -124,6 +130,7 @@ class Job(_Named):
                 unpack_json=unpack_json,
                 include_inputs=include_inputs,
                 original=with_original_df,
+                partial=partial,
             ),
         )
 
@@ -209,9 +216,15 @@ class AsyncJob(_Named):
         output_column: str | None = None,
         unpack_json: bool = True,
         include_inputs: bool = True,
+        partial: bool = False,
     ) -> Results:
-        """Wait, then the results as what the rows came in. Raises as `wait` does."""
-        await self.wait(timeout)
+        """Wait, then the results as what the rows came in. Raises as `wait` does.
+
+        With `partial` nothing is waited for: a job that is not over gives the rows
+        it has kept from the first one on; the others have None and the status `pending`.
+        """
+        if not partial:
+            await self.wait(timeout)
         return await self._desk.results_async(
             self.id,
             Shape(
@@ -219,6 +232,7 @@ class AsyncJob(_Named):
                 unpack_json=unpack_json,
                 include_inputs=include_inputs,
                 original=with_original_df,
+                partial=partial,
             ),
         )
 

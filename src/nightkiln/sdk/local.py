@@ -234,10 +234,10 @@ class LocalKiln:
             raise bug
         return run.trouble
 
-    async def answered(self, job: str) -> Answered:
-        """The rows and answers of an ended job."""
+    async def answered(self, job: str, *, partial: bool = False) -> Answered:
+        """The rows and answers of an ended job, or what there is of them."""
         async with self._reading() as app:
-            return await app.answered(job)
+            return await app.answered(job, partial=partial)
 
     # -- moving
 

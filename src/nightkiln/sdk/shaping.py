@@ -15,6 +15,7 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Task
 from nightkiln.sdk.submission import OUTPUT_COLUMN
 from nightkiln.service.framing import Answered
+from nightkiln.tables.badrows import BAD_ROW
 from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.frames import FrameKind, library_of
 from nightkiln.tables.schema import fields_of
@@ -50,6 +51,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     output_column: str | None = None  # None: as it was called at the submission
     unpack_json: bool = True
     include_inputs: bool = True
+    partial: bool = False  # also of a job that is not over
     original: Any = None  # the user's own frame, to put the answers beside
 
 
@@ -96,13 +98,27 @@ def shaped(answered: Answered, shape: Shape) -> Results:
 def errors_of(answered: Answered) -> list[RowError]:
     """The rows without an answer, in order."""
     table = answered.answers
-    names = ("fault", "fault_message", "attempts")
-    columns = zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    names = ("fault_message", "attempts")
+    columns = zip(
+        _codes(answered).to_pylist(),
+        *(table.column(name).to_pylist() for name in names),
+        strict=True,
+    )
     return [
         RowError(row=row, error_code=fault, message=message or "", attempts=attempts or 0)
         for row, (fault, message, attempts) in enumerate(columns)
         if fault is not None
     ]
+
+
+def _codes(answered: Answered) -> "pa.ChunkedArray":
+    """The class of each row's fault; of a row that could not be asked, that it is bad."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    faults, said = (answered.answers.column(name) for name in ("fault", "fault_message"))
+    is_bad = pc.fill_null(pc.starts_with(said, f"{BAD_ROW}: "), fill_value=False)
+    return pc.if_else(is_bad, pa.scalar(BAD_ROW), faults)
 
 
 def _kind(answered: Answered, original: object) -> FrameKind:
@@ -137,7 +153,8 @@ def _columns(answered: Answered, shape: Shape) -> "dict[str, pa.ChunkedArray | p
     for shown, own in _COLUMNS.items():
         if shown == name:
             raise UsageError(f"output_column cannot be {name!r}: the results have such a column")
-        columns[shown] = answered.answers.column(own)
+        of_faults = shown == "error_code"
+        columns[shown] = _codes(answered) if of_faults else answered.answers.column(own)
     fields = fields_of(spec) if shape.unpack_json else ()
     check_collisions((), fields, added=tuple(columns))
     if fields:

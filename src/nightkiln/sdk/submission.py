@@ -10,13 +10,14 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.job import Label, PromptSpec, Sampling, Task
 from nightkiln.service.orders import Order, Staged
+from nightkiln.tables.badrows import POLICIES
 from nightkiln.tables.columns import check_collisions, check_present
 from nightkiln.tables.frames import MESSAGES
 from nightkiln.tables.schema import AnswerSchema, properties_of
@@ -44,6 +45,7 @@ TASKS: Final = {
     "respond": Task.RESPONSE,
 }
 UNSAID_S: Final = float("inf")  # a timeout that nobody gave: the settings have one
+UNSAID: Final = ""  # a choice that nobody made: the settings have one
 _SAMPLING: Final = ("max_tokens", "temperature", "seed")
 _IDENTIFIER: Final = re.compile(r"\w[\w.\-]*")
 _SHOWN: Final = 120  # characters of a path in a message; longer ones may be prompts
@@ -101,10 +103,12 @@ def submission(  # noqa: PLR0913 - the parameters of `infer`, declared in this o
     timeout_s: float | None = None,
     wait_s: float | None = None,
     force_new: bool = False,
+    template: str | Path | None = None,
+    on_bad_row: str | None = None,
 ) -> Submission:
     """Check what was asked. Raises UsageError and InputError."""
     _refuse(random_seed_per_input=random_seed_per_input, truncate_rows=truncate_rows)
-    _check_one_of(column=column, prompt=prompt, messages=messages)
+    same: dict[str, Any] = {"limit": limit, "key": key, "id_column": id_column, "wait_s": wait_s}
     rows = _rows_of(data, inputs)
     return Submission(
         data=rows,
@@ -115,20 +119,18 @@ def submission(  # noqa: PLR0913 - the parameters of `infer`, declared in this o
         order=Order(
             input=str(rows) if isinstance(rows, str | Path) else "",
             output=None,
-            prompt=PromptSpec(template=prompt, messages_column=messages, system=system_prompt),
+            prompt=_asks(column, prompt, template, messages, system_prompt),
             model=model,
             task=_task(task),
             sampling=sampling_of(sampling_params or {}),
             output_schema=schema_of(output_schema),
             endpoint=endpoint,
-            key=key,
             headers=tuple((headers or {}).items()),
             timeout_s=UNSAID_S if timeout_s is None else timeout_s,
-            concurrency=concurrency,
-            limit=limit,
-            id_column=id_column,
+            on_bad_row=_policy(on_bad_row),
             new=force_new,
-            wait_s=wait_s,
+            concurrency=concurrency,
+            **same,
             label=_label(name, description, job_priority, output_column),
         ),
     )
@@ -148,6 +150,33 @@ def _check_one_of(**given: object) -> None:
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} exclude each other; give one of them")
+
+
+def _asks(
+    column: str | Sequence[str] | None,
+    prompt: str | None,
+    template: str | Path | None,
+    messages: str | None,
+    system: str | None,
+) -> PromptSpec:
+    """What is asked, but for the columns. Raises UsageError."""
+    _check_one_of(column=column, prompt=prompt, messages=messages, template=template)
+    text = _jinja(template)
+    return PromptSpec(template=prompt, jinja=text, messages_column=messages, system=system)
+
+
+def _policy(on_bad_row: str | None) -> str:
+    if on_bad_row is not None and on_bad_row not in POLICIES:
+        raise UsageError(f"on_bad_row is {on_bad_row!r}; it is one of {', '.join(POLICIES)}")
+    return on_bad_row or UNSAID
+
+
+def _jinja(template: str | Path | None) -> str | None:
+    """The text of a Jinja template; a `Path` is read. Raises UsageError."""
+    text = template.read_text(encoding="utf-8-sig") if isinstance(template, Path) else template
+    if text is not None and not text.strip():
+        raise UsageError("the template is empty", hint="write {{ column }} where a value goes")
+    return text
 
 
 def _task(name: str) -> Task:
@@ -215,7 +244,8 @@ def _prompt(asked: Submission, columns: Sequence[str] | None) -> PromptSpec:
         if columns is not None:
             check_present([asked.column], columns, what="column=")
         return msgspec.structs.replace(prompt, columns=(asked.column,))
-    if columns is None or prompt.template is not None or prompt.messages_column is not None:
+    asks = (prompt.template, prompt.jinja, prompt.messages_column)
+    if columns is None or any(one is not None for one in asks):
         return prompt
     if tuple(columns) == (MESSAGES,):
         return msgspec.structs.replace(prompt, messages_column=MESSAGES)

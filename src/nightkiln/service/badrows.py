@@ -25,6 +25,7 @@ from nightkiln.vault.segments import SegmentNote, mark_bad, notes, stored_bad
 
 SHOWN: Final = 10
 STDOUT: Final = "-"
+WRITES_ALL: Final = "--bad-rows FILE writes all of them"  # said where nobody gave it
 _ID_SHOWN: Final = 80  # characters of an id in a message
 _READ_ROWS: Final = 1000
 
@@ -48,8 +49,11 @@ def all_of(files: JobFiles) -> Iterator[BadRow]:
     return map(restored, stored_bad(files))
 
 
-def shown(files: JobFiles, rows: int) -> list[str]:
-    """What a user is told once: how many there are and the first of them; nothing without any."""
+def shown(files: JobFiles, rows: int, *, written: str | None = None) -> list[str]:
+    """What a user is told once: how many there are and the first of them; nothing without any.
+
+    `written` is the file that has all of them already.
+    """
     total = count(files)
     if not total:
         return []
@@ -57,8 +61,14 @@ def shown(files: JobFiles, rows: int) -> list[str]:
     lines = [f"{total:,} of {rows:,} {verb} bad and will not be asked"]
     lines += [told(bad) for bad in islice(all_of(files), SHOWN)]
     if total > SHOWN:
-        lines.append(f"and {total - SHOWN:,} more; --bad-rows FILE writes all of them")
+        where = WRITES_ALL if written is None else written_in(written)
+        lines.append(f"and {total - SHOWN:,} more; {where}")
     return lines
+
+
+def written_in(output: str) -> str:
+    """Where all bad rows are, in words."""
+    return f"{'standard output' if output == STDOUT else output} has all of them"
 
 
 def check_output(output: str, *, source_path: str, results: str | None) -> None:
@@ -110,7 +120,7 @@ def refusal(spec: JobSpec, first: Sequence[BadRow], total: int, rows: int) -> In
     which = "no row can be used" if total == rows else f"{total:,} of {rows:,} rows are bad"
     lines = [f"{spec.source.name}: {which}", *(f"  {told(bad)}" for bad in first)]
     if total > len(first):
-        lines.append(f"  and {total - len(first):,} more; --bad-rows FILE writes all of them")
+        lines.append(f"  and {total - len(first):,} more; {WRITES_ALL}")
     hints = {bad.hint for bad in first}
     hint = hints.pop() if len(hints) == 1 else ""
     if not hint:

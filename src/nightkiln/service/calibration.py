@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import DamagedError
 from nightkiln.core.fault import Fault
-from nightkiln.core.job import Job, JobSpec, PromptSpec
+from nightkiln.core.job import Job, JobSpec, PromptSpec, SourceSpec
 from nightkiln.core.request import Prompt
 from nightkiln.plan.estimate import Seen
 from nightkiln.service.context import Context
@@ -37,6 +37,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     seen: tuple[Seen, ...] = ()
     where: str = ""  # in words: whose answers these are
+    recorded: tuple[int, int] | None = None  # tokens in and out of a job over the same table
+    recorded_rows: int = 0  # its rows, from the first one on
 
 
 async def calibrate(context: Context, spec: JobSpec) -> Calibration:
@@ -46,7 +48,8 @@ async def calibrate(context: Context, spec: JobSpec) -> Calibration:
         lambda tx: jobs.ended_with(tx, project=project, model=spec.model, limit=20)
     )
     same = [job for job in found if _asks_the_same(job.spec, spec)]
-    used = (same or found)[:_JOBS]
+    twins = [job for job in same if _same_table(job.spec.source, spec.source)]
+    used = (twins or same or found)[:_JOBS]
     seen: list[Seen] = []
     for job in used:
         known = await context.store.read(partial(chunks.committed, job=job.id))
@@ -56,7 +59,31 @@ async def calibrate(context: Context, spec: JobSpec) -> Calibration:
         return Calibration()
     names = ", ".join(job.id for job in used)
     which = "the same prompt" if same else "another prompt"
-    return Calibration(seen=tuple(seen), where=f"earlier jobs with {which} ({names})")
+    table = " over the same table" if twins else ""
+    where = f"earlier jobs with {which}{table} ({names})"
+    whole = next((job for job in twins if _tells_all(job, spec)), None)
+    if whole is None:
+        return Calibration(seen=tuple(seen), where=where)
+    return Calibration(
+        seen=tuple(seen),
+        where=f"job {whole.id}, with the same prompt",
+        recorded=(whole.totals.input_tokens, whole.totals.output_tokens),
+        recorded_rows=whole.rows,
+    )
+
+
+def _same_table(one: SourceSpec, other: SourceSpec) -> bool:
+    """True for the same bytes read the same way, however many of their rows."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("sha256", "kind", "sheet", "delimiter", "encoding")
+    )
+
+
+def _tells_all(job: Job, spec: JobSpec) -> bool:
+    """True when every row was asked, with this sampling, and what it took is on record."""
+    asked = job.totals.ok == job.rows and not job.totals.reused and not job.totals.truncated
+    return asked and job.spec.sampling == spec.sampling and bool(job.totals.input_tokens)
 
 
 def _asks_the_same(one: JobSpec, other: JobSpec) -> bool:

@@ -30,9 +30,12 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin | None  # None: the rows came from a file
 
 
-async def answered(context: Context, job: Job) -> Answered:
-    """Everything a frame of results is made of. Raises NotFound while nothing is published."""
-    pieces = await aligned(context, job)
+async def answered(context: Context, job: Job, *, partial: bool = False) -> Answered:
+    """Everything a frame of results is made of. Raises NotFound while nothing is published.
+
+    With `partial` a job that is not over has its committed prefix; other rows are pending.
+    """
+    pieces = await aligned(context, job, partial=partial)
     return await asyncio.to_thread(_gathered, context.files(job.id), job, pieces)
 
 

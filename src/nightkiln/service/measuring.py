@@ -24,6 +24,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What a table asks."""
 
     rows: int
+    bad: int  # of the rows: they will not be asked
     prompt_bytes: int
     sample: tuple[Prompt, ...]  # by equal chance; all prompts of a table with so few
 
@@ -34,7 +35,7 @@ async def measure(spec: JobSpec) -> Measured:
 
 
 def _measure(spec: JobSpec) -> Measured:
-    source, size, rows = spec.source, 0, 0
+    source, size, rows, asked_rows = spec.source, 0, 0, 0
     renderer: Renderer | None = None
     sample: Reservoir[Prompt] = Reservoir(SAMPLE, seed=source.sha256)
     for block in checked(spec, Place()):
@@ -44,8 +45,9 @@ def _measure(spec: JobSpec) -> Measured:
             renderer = Renderer(spec.prompt, block.end.columns, source.kind)
         for prompt in () if renderer is None else renderer.rendered(as_table(asked)):
             if not isinstance(prompt, Fault):
+                asked_rows += 1
                 size += prompt_bytes(prompt, spec.prompt)
                 sample.show(prompt)
     if not rows:
         raise InputError(f"{source.name} has no rows", hint="give a table with at least one row")
-    return Measured(rows=rows, prompt_bytes=size, sample=tuple(sample.kept))
+    return Measured(rows=rows, bad=rows - asked_rows, prompt_bytes=size, sample=tuple(sample.kept))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -191,11 +192,32 @@ def _file_id(path: Path | None) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-async def aligned(context: Context, job: Job) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Inputs and answers of an ended job, chunk by chunk; reading them blocks. Raises NotFound."""
-    manifest = await _manifest(context, job)
+async def aligned(
+    context: Context, job: Job, *, partial: bool = False
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Inputs and answers of an ended job, chunk by chunk; reading them blocks. Raises NotFound.
+
+    With `partial` also of one that is not over: its committed prefix, and behind
+    that rows that are `pending`.
+    """
+    is_over = job.state.is_terminal or not partial
+    manifest = await _manifest(context, job) if is_over else None
     known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
-    return _pieces(context.files(job.id), manifest, known)
+    files = context.files(job.id)
+    if manifest is not None:
+        return _pieces(files, manifest, known)
+    if not known:
+        raise NotFound(f"job {job.id} is {job.state}: its rows are not read yet", hint="wait a bit")
+    done = prefix(known)
+    return itertools.chain(_pieces(files, None, done), _waiting(files, known[len(done) :]))
+
+
+def _waiting(files: JobFiles, known: Sequence[Chunk]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The rows of chunks that are not shown yet, all of them pending."""
+    with contextlib.closing(InputReader(files)) as reader:
+        for chunk in known:
+            none = completed(None, first_row=chunk.first_row, rows=chunk.rows, implied=None)
+            yield reader.read(chunk).rows, answers_of(none)
 
 
 async def _manifest(context: Context, job: Job) -> Manifest:

@@ -6,19 +6,29 @@ home. Nothing here reads rows.
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
-from nightkiln.core.errors import InputError
+from nightkiln.core.errors import InputError, UsageError
 from nightkiln.tables.formats import format_of
 from nightkiln.tables.parquet_in import files_of, is_pattern
 from nightkiln.vault.durable import sha256_of
 
 _HINT: Final = "check the path"
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_TAKEN: Final = (
+    "an input is a file, a folder or a pattern of .parquet files, an http:// or https:// URL,"
+    " or - for standard input"
+)
 
 
 def kind_of(name: str, explicit: str | None) -> str:
     """The format of an input; a folder holds Parquet. Raises UsageError."""
+    if scheme := _SCHEME.match(name):
+        raise UsageError(
+            f"{scheme[0]} is not fetched; {_TAKEN}", hint="copy the file to this machine first"
+        )
     if explicit is None and Path(name).expanduser().is_dir():
         return "parquet"
     return format_of(name, explicit)
@@ -32,6 +42,11 @@ def located(name: str, kind: str) -> Path:
         for file in files_of(str(path)):
             _check_readable(file, str(file))
         return path
+    if is_pattern(str(path)):
+        raise InputError(
+            f"{name} is a pattern, and {kind} files are taken one at a time; {_TAKEN}",
+            hint="name one file, or put their rows into one",
+        )
     if path.is_dir():
         raise InputError(f"{name} is a folder", hint="name one file, or a folder of .parquet files")
     _check_readable(path, name)

@@ -10,6 +10,7 @@ start, so memory stays flat whatever comes. Nothing here knows of jobs.
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from nightkiln.core import crashpoints
 from nightkiln.core.errors import InputError
 from nightkiln.service.orders import Staged
 from nightkiln.tables.frames import Frame, FrameKind
+from nightkiln.tables.parquet_in import FLAWS
 from nightkiln.tables.widening import fitted, unified
 from nightkiln.vault.durable import disk_errors, fsync_dir
 from nightkiln.vault.home import Home
@@ -51,7 +53,7 @@ def stage(home: Home, frame: Frame) -> Staged:
             for table in frame.tables:
                 _check_names(frame, table)
                 spool.add(table)
-            rows, schema = spool.finish()
+            rows, schema = spool.finish(frame.flaws)
             if not rows:
                 raise InputError(f"the {frame.name} has no rows", hint="give at least one row")
             fsync_dir(path.parent)
@@ -115,11 +117,16 @@ class _Spool:
         if self._held_rows >= GROUP_ROWS:
             self._write(pa.concat_tables(self._held), whole=False)
 
-    def finish(self) -> tuple[int, pa.Schema]:
-        """Write what is left and make the file durable; the number of rows and the schema."""
+    def finish(self, flaws: Mapping[int, str]) -> tuple[int, pa.Schema]:
+        """Write what is left and make the file durable; the number of rows and the schema.
+
+        The file says itself which of its rows are bad; `tables.parquet_in` reads that.
+        """
         if self._held_rows:
             self._write(pa.concat_tables(self._held), whole=True)
         if self._writer is not None:
+            if flaws:
+                self._writer.add_key_value_metadata({FLAWS: msgspec.json.encode(flaws)})
             self._writer.close()
             with self._path.open("rb+") as out:
                 os.fsync(out.fileno())
@@ -175,6 +182,7 @@ def _hash_of(path: Path, kind: FrameKind) -> str:
     digest = hashlib.sha256(str(kind).encode())
     with pq.ParquetFile(path) as file:
         digest.update(file.schema_arrow.remove_metadata().serialize())
+        digest.update((file.metadata.metadata or {}).get(FLAWS, b""))
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, use_threads=False).combine_chunks()
             for batch in table.replace_schema_metadata(None).to_batches():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # What OWASP lists, the full-width forms that some spreadsheets read alike too,
 # behind whatever is trimmed or skipped before a cell is read.
 _FORMULA: Final = r"^[\pZ\p{Cc}\p{Cf}]*[=+\-@\t\r\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
-_NUMBER: Final = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+# A sign before nothing but a number computes nothing: a spreadsheet shows the number.
+_NUMBER: Final = r"^[+-]([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 class CsvWriter:
@@ -60,10 +61,9 @@ class CsvWriter:
             ours = [flat(answers, name) for name in OUTPUT_COLUMNS]
             fields = self._fields.columns(answers)
             if self._safe:
-                # What JSON holds is a number or a text, and here both are texts.
-                columns = [_safe(column, numbers=self._inputs.are_json) for column in columns]
-                ours = [_safe(column) for column in ours]
-                fields = [_safe(column, numbers=True) for column in fields]
+                columns, ours, fields = (
+                    [_safe(column) for column in group] for group in (columns, ours, fields)
+                )
             write_text(out, csv_lines([*columns, *ours, *fields], delimiter=self._delimiter))
             rows += inputs.num_rows
         return rows
@@ -110,16 +110,15 @@ def _cells(column: "pa.Array", delimiter: str) -> "pa.Array":
     return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), text)
 
 
-def _safe(column: "pa.Array", *, numbers: bool = False) -> "pa.Array":
-    """A column in which no text begins like a formula; with `numbers` a plain number may."""
+def _safe(column: "pa.Array") -> "pa.Array":
+    """A column in which no text begins like a formula; a plain number may."""
     import pyarrow.compute as pc
 
     if is_number(column.type):
         return column
     text = texts_of(column)
     suspect = pc.match_substring_regex(text, _FORMULA)
-    if numbers:
-        suspect = pc.and_not(suspect, pc.match_substring_regex(text, _NUMBER))
+    suspect = pc.and_not(suspect, pc.match_substring_regex(text, _NUMBER))
     if not pc.any(suspect).as_py():
         return text
     return pc.if_else(suspect, pc.binary_join_element_wise("'", text, ""), text)

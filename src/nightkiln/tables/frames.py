@@ -4,6 +4,8 @@ Nothing is imported to find out what something is: a library that made the data
 is loaded already, and whatever speaks `__arrow_c_stream__` needs no name. A
 string is never data here, because a path that was mistyped must not become one
 row. Nulls and NaN of pandas and lists are null; a row's number counts from 0.
+One row that does not fit is a bad row, null where it cannot be kept; rows none
+of which fit are an error at once.
 """
 
 import enum
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PIECE_ROWS: Final = 4096
+MAX_FLAWS: Final = 100_000  # bad rows of a frame; with more it is not what it was taken for
 TEXT: Final = "text"  # the column of a list of strings
 MESSAGES: Final = "messages"  # the column of a list of message lists
 _TAKEN: Final = (
@@ -46,15 +49,20 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     kind: FrameKind
     name: str  # for screens
     tables: "Iterator[pa.Table]"  # in row order; types may widen from piece to piece
+    flaws: dict[int, str] = msgspec.field(default_factory=dict)
+    """Rows that cannot be kept as they are, and why; known once `tables` is gone through."""
 
 
 def frame_of(data: object) -> Frame:
     """Data as a frame. Raises UsageError for what is no table, InputError naming the row."""
     if isinstance(data, str | bytes | bytearray):
         raise UsageError(f"one {type(data).__name__} is no table", hint=f"give {_TAKEN}")
+    flaws: dict[int, str] = {}
     library = library_of(data)
     if library == "pandas":
-        return Frame(kind=FrameKind.PANDAS, name=_named(data), tables=_of_pandas(data))
+        return Frame(
+            kind=FrameKind.PANDAS, name=_named(data), tables=_of_pandas(data, flaws), flaws=flaws
+        )
     if library == "polars":
         return Frame(kind=FrameKind.POLARS, name=_named(data), tables=_of_polars(data))
     if library == "datasets":
@@ -62,9 +70,11 @@ def frame_of(data: object) -> Frame:
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         return Frame(kind=FrameKind.ARROW, name=_named(data), tables=_of_arrow(data))
     if isinstance(data, Mapping):
-        return Frame(kind=FrameKind.DICT, name="dict of columns", tables=iter([_of_dict(data)]))
+        tables = iter([_of_dict(data, flaws)])
+        return Frame(kind=FrameKind.DICT, name="dict of columns", tables=tables, flaws=flaws)
     if isinstance(data, Iterable) and not isinstance(data, set | frozenset):
-        return Frame(kind=FrameKind.LIST, name=_named(data), tables=_of_rows(data))
+        tables = _of_rows(data, flaws)
+        return Frame(kind=FrameKind.LIST, name=_named(data), tables=tables, flaws=flaws)
     raise UsageError(f"{_named(data)} is no table", hint=f"give {_TAKEN}")
 
 
@@ -91,15 +101,15 @@ def _refuse_doubles(names: Sequence[str]) -> None:
 # -- libraries
 
 
-def _of_pandas(data: Any) -> "Iterator[pa.Table]":
+def _of_pandas(data: Any, flaws: dict[int, str]) -> "Iterator[pa.Table]":
     import pyarrow as pa
 
     frame = data if hasattr(data, "columns") else data.to_frame(name=_series_name(data))
     _refuse_doubles([str(name) for name in frame.columns])
     try:
         table = pa.Table.from_pandas(frame)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        table = pa.Table.from_pandas(_with_texts(frame))
+    except _misfits():
+        table = pa.Table.from_pandas(_with_texts(frame, flaws))
     return iter([table])
 
 
@@ -107,7 +117,7 @@ def _series_name(data: Any) -> str:
     return TEXT if data.name is None else str(data.name)
 
 
-def _with_texts(frame: Any) -> Any:
+def _with_texts(frame: Any, flaws: dict[int, str]) -> Any:
     """The same frame, its columns of mixed values as text."""
     import pyarrow as pa
 
@@ -115,8 +125,8 @@ def _with_texts(frame: Any) -> Any:
     for name in frame.columns:
         try:
             pa.array(frame[name], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-            plain[name] = column_of(list(frame[name])).to_pylist()
+        except _misfits():
+            plain[name] = _column(list(frame[name]), 0, flaws).to_pylist()
     return plain
 
 
@@ -163,7 +173,7 @@ def _of_arrow(data: Any) -> "Iterator[pa.Table]":
 # -- plain Python
 
 
-def _of_dict(data: Mapping[object, object]) -> "pa.Table":
+def _of_dict(data: Mapping[object, object], flaws: dict[int, str]) -> "pa.Table":
     import pyarrow as pa
 
     columns = {}
@@ -175,7 +185,7 @@ def _of_dict(data: Mapping[object, object]) -> "pa.Table":
                 f'the column "{name}" is one {type(values).__name__}, not a list',
                 hint='a dict is a table of columns: {"text": ["first", "second"]}',
             )
-        columns[name] = column_of(list(values))
+        columns[name] = _column(list(values), 0, flaws)
     lengths = {len(column) for column in columns.values()}
     if len(lengths) > 1:
         said = ", ".join(f'"{name}" {len(column)}' for name, column in columns.items())
@@ -183,79 +193,123 @@ def _of_dict(data: Mapping[object, object]) -> "pa.Table":
     return pa.table(columns)
 
 
-def _of_rows(data: Iterable[object]) -> "Iterator[pa.Table]":
+def _of_rows(data: Iterable[object], flaws: dict[int, str]) -> "Iterator[pa.Table]":
     """Rows of one form, a piece at a time; an iterator is never held as a whole."""
     rows = iter(data)
-    first, make = 0, None
+    first, make, names = 0, None, list[str]()
     while piece := list(itertools.islice(rows, PIECE_ROWS)):
         if make is None:
             make = _maker(piece)
-        yield make(piece, first)
+        table = make(piece, first, flaws)
+        if not table.num_columns:  # which would lose the number of rows
+            table = _of_nulls(names, len(piece), flaws.get(first, "no columns"))
+        names = table.column_names
+        yield table
         first += len(piece)
 
 
-def _maker(piece: Sequence[object]) -> "Callable[[Sequence[object], int], pa.Table]":
-    """How rows like these become a table; the first that is not None decides."""
-    row = next((row for row in piece if row is not None), None)
-    if row is None or isinstance(row, str):
-        return _texts
+def _of_nulls(names: Sequence[str], rows: int, reason: str) -> "pa.Table":
+    """Rows without any value, under a column that was seen before. Raises InputError."""
+    import pyarrow as pa
+
+    if not names:
+        raise InputError(f"row 0: {reason}", hint="give rows with columns")
+    return pa.table({names[0]: pa.nulls(rows)})
+
+
+def _maker(
+    piece: Sequence[object],
+) -> "Callable[[Sequence[object], int, dict[int, str]], pa.Table]":
+    """How rows like these become a table; the first that can be a row decides."""
+    row = next((row for row in piece if isinstance(row, str | Mapping | list | tuple)), None)
     if isinstance(row, Mapping):
         return _records
     if isinstance(row, list | tuple):
         return _conversations
-    raise InputError(f"row 0 is {_named(row)}", hint="rows are str, dicts or lists of messages")
+    if row is None and (bad := next((row for row in piece if row is not None), None)) is not None:
+        raise InputError(
+            f"row {piece.index(bad)} is {_named(bad)}",
+            hint="rows are str, dicts or lists of messages",
+        )
+    return _texts
 
 
-def _unfit(row: int, value: object, wanted: str) -> InputError:
-    return InputError(
-        f"row {row} is {_named(value)}, where the rows before are {wanted}",
-        hint="give all rows in one form",
-    )
-
-
-def _texts(piece: Sequence[object], first: int) -> "pa.Table":
+def _texts(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Table":
     import pyarrow as pa
 
-    for row, value in enumerate(piece, first):
-        if value is not None and not isinstance(value, str):
-            raise _unfit(row, value, "str")
-    return pa.table({TEXT: _strings(piece, first)})
+    values = [_fitting(value, str, "str", row, flaws) for row, value in enumerate(piece, first)]
+    return pa.table({TEXT: _column(values, first, flaws).cast(pa.string())})
 
 
-def _records(piece: Sequence[object], first: int) -> "pa.Table":
+def _records(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Table":
     import pyarrow as pa
 
     names: dict[str, None] = {}
     records: list[Mapping[str, object]] = []
     for row, value in enumerate(piece, first):
-        if not isinstance(value, Mapping):
-            raise _unfit(row, value, "dicts")
-        if not all(isinstance(name, str) for name in value):
-            raise InputError(f"row {row} has a key that is no str")
-        names.update(dict.fromkeys(value))
-        records.append(value)
-    return pa.table({name: column_of([one.get(name) for one in records]) for name in names})
+        record = _fitting(value, Mapping, "dicts", row, flaws)
+        if record is not None and not all(isinstance(name, str) for name in record):
+            _add_flaw(flaws, row, "a key that is no str")
+            record = None
+        names.update(dict.fromkeys(record or ()))
+        records.append(record or {})
+    return pa.table(
+        {name: _column([one.get(name) for one in records], first, flaws) for name in names}
+    )
 
 
-def _conversations(piece: Sequence[object], first: int) -> "pa.Table":
+def _conversations(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Table":
     import pyarrow as pa
 
     texts = []
     for row, value in enumerate(piece, first):
-        if not isinstance(value, list | tuple):
-            raise _unfit(row, value, "lists of messages")
-        texts.append(json_text(value))
+        messages = _fitting(value, list | tuple, "lists of messages", row, flaws)
+        try:
+            texts.append(None if messages is None else json_text(messages))
+        except InputError as error:
+            _add_flaw(flaws, row, str(error))
+            texts.append(None)
     return pa.table({MESSAGES: pa.array(texts, pa.string())})
 
 
-def _strings(values: Sequence[object], first: int) -> "pa.Array":
+def _fitting(value: object, kind: Any, wanted: str, row: int, flaws: dict[int, str]) -> Any:
+    """The value if it is of the form that rows have here, else None and a flaw."""
+    if isinstance(value, kind):
+        return value
+    what = "None" if value is None else _named(value)
+    _add_flaw(flaws, row, f"{what}, where the other rows are {wanted}")
+    return None
+
+
+def _column(values: list[object], first: int, flaws: dict[int, str]) -> "pa.Array":
+    """Values as a column; those that no column can hold are null and make their rows bad."""
+    try:
+        return column_of(values)
+    except InputError:
+        kept = list(values)
+        for at, value in enumerate(values):
+            try:
+                column_of([value])
+            except InputError as error:
+                kept[at] = None
+                _add_flaw(flaws, first + at, str(error))
+        if not first and all(value is None for value in kept):
+            raise  # nothing says what this column was meant to be
+        return column_of(kept)
+
+
+def _add_flaw(flaws: dict[int, str], row: int, reason: str) -> None:
+    flaws.setdefault(row, reason)
+    if len(flaws) > MAX_FLAWS:
+        raise InputError(
+            f"row {row}: {reason}; so are more than {MAX_FLAWS:,} rows",
+            hint="give all rows in one form",
+        )
+
+
+def _misfits() -> tuple[type[Exception], ...]:
+    """What Arrow raises for a column whose values have no one type, or are no text."""
     import pyarrow as pa
 
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError as error:
-        row = first + next(at for at, value in enumerate(values) if value is error.object)
-        raise InputError(
-            f"row {row} holds half of a surrogate pair, which is no text",
-            hint='text.encode("utf-8", "replace").decode() makes it one',
-        ) from error
+    kinds = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+    return (*kinds, UnicodeEncodeError)

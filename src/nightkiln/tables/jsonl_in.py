@@ -17,6 +17,7 @@ import msgspec
 from nightkiln.core.job import SourceSpec
 from nightkiln.tables.badrows import Flaw, bad_row, with_flaws
 from nightkiln.tables.base import BLOCK_BYTES, LINE_COLUMN, BadRow, Block, Place
+from nightkiln.tables.cleantext import holds_nul
 from nightkiln.tables.columns import listed
 from nightkiln.tables.lines import LONG, TOO_LONG, Lines, open_lines
 
@@ -185,16 +186,7 @@ def _holds_nul(text: bytes) -> bool:
     """True when an escaped NUL is one, and not a backslash before `u0000`."""
     if _ESCAPED_NUL not in text:
         return False
-    waiting: list[object] = [msgspec.json.decode(text)]
-    while waiting:
-        match waiting.pop():
-            case str() as value if "\0" in value:
-                return True
-            case dict() as pairs:
-                waiting += [*pairs.keys(), *pairs.values()]
-            case list() as values:
-                waiting += values
-    return False
+    return holds_nul(msgspec.json.decode(text))
 
 
 def _id_of(value: dict[str, object], key: str) -> str:

@@ -4,7 +4,8 @@ Several files are one table, in the order of their names; so they have to agree
 on names and types of columns. The place to resume is the number of rows given:
 whole files and row groups before it are stepped over by their metadata. Rows
 come in blocks of the size that was asked for, whatever the row groups are; in
-messages they count like lines, from 1.
+messages they count like lines, from 1. A file that was staged from Python also
+says which of its rows could not be kept.
 """
 
 import glob
@@ -14,10 +15,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from nightkiln.core.errors import InputError
 from nightkiln.core.job import SourceSpec
-from nightkiln.tables.badrows import with_ids
+from nightkiln.tables.badrows import Flaw, with_flaws, with_ids
 from nightkiln.tables.base import BLOCK_BYTES, Block, Place
+from nightkiln.tables.cleantext import with_clean_texts
 from nightkiln.tables.columns import check_present, quoted
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 ENDINGS: Final = (".parquet", ".pq")
 MAX_FILES: Final = 100_000
+FLAWS: Final = b"nightkiln.flaws"  # metadata of a staged file: its bad rows, by number
 _BUFFER_BYTES: Final = 1 << 20
 _MAGIC: Final = "*?["
 
@@ -80,6 +85,7 @@ class ParquetReader:
 
     def __init__(self, source: SourceSpec) -> None:
         self._source = source
+        self._flaws: dict[int, str] = {}
 
     def blocks(self, start: Place, *, rows: int) -> Iterator[Block]:
         """Blocks of at most `rows` rows from `start` to the end, at flat memory."""
@@ -88,6 +94,7 @@ class ParquetReader:
         left = None if limit is None else limit - row
         if left is not None and left <= 0:
             return
+        self._flaws = flaws_in(Path(self._source.path)) if self._source.framed else {}
         with closing(_batches(self._source, row, rows)) as batches:
             for batch in _regrouped(batches, rows):
                 taken = batch if left is None else batch.slice(0, left)
@@ -107,6 +114,8 @@ class ParquetReader:
             starts=tuple(range(first + 1, end + 1)),
             end=Place(line=end, row=end, columns=tuple(batch.schema.names)),
         )
+        staged = {row - first: Flaw(why) for row, why in self._flaws.items() if first <= row < end}
+        block = with_clean_texts(with_flaws(block, staged))
         name = self._source.id_column
         if name is None:
             return block
@@ -114,21 +123,32 @@ class ParquetReader:
         return with_ids(block, name)
 
 
+def flaws_in(path: Path) -> dict[int, str]:
+    """What is wrong with rows of a staged file whose values could not be kept."""
+    with _opened(path) as file:
+        said = (file.metadata.metadata or {}).get(FLAWS)
+    return {} if said is None else msgspec.json.decode(said, type=dict[int, str])
+
+
 def _batches(source: SourceSpec, start: int, rows: int) -> Generator["pa.RecordBatch", None, None]:
     """The batches of all files from a row on, each at most `rows` rows and about a block."""
+    import pyarrow as pa
+
     schema: pa.Schema | None = None
     for path in files_of(source.path):
         with _opened(path) as file:
             if schema is None:
                 schema = file.schema_arrow.remove_metadata()
                 _check_columns(path, schema)
+                nullable = pa.schema([field.with_nullable(True) for field in schema])
             else:
                 _check_agrees(path, file.schema_arrow, schema)
             if start >= file.metadata.num_rows:
                 start -= file.metadata.num_rows
                 continue
             for batch in _explained(path, _from_row(file, start, rows)):
-                yield batch.select(schema.names)
+                columns = batch.select(schema.names).columns  # a bad row's values become null
+                yield pa.RecordBatch.from_arrays(columns, schema=nullable)
             start = 0
 
 

@@ -18,6 +18,7 @@ from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.job import SourceSpec
 from nightkiln.tables.badrows import with_ids
 from nightkiln.tables.base import BLOCK_BYTES, Block, Place
+from nightkiln.tables.cleantext import with_clean_texts
 from nightkiln.tables.columns import check_present, listed, quoted
 from nightkiln.tables.extra import needed
 from nightkiln.tables.values import plain_number
@@ -64,6 +65,7 @@ def _block(taken: "_Taken", end: Place, id_column: str | None) -> Block:
         starts=tuple(taken.starts),
         end=end,
     )
+    block = with_clean_texts(block)
     return block if id_column is None else with_ids(block, id_column)
 
 

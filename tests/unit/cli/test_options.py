@@ -13,6 +13,7 @@ from nightkiln.cli.options import (
     header_of,
     order_of,
     param_of,
+    template_of,
     unescaped,
     wait_of,
 )
@@ -154,3 +155,9 @@ def test_the_command_to_repeat_begins_no_new_job_and_tells_no_secret() -> None:
     typed = ["run", "in.csv", "--new", "--header", "X-K=s3", "--header=X-L=s4", "--prompt", "a b"]
     again = again_of(typed)
     assert again == ("nightkiln run in.csv --header X-K=... --header=X-L=... --prompt 'a b'")
+
+
+def test_an_empty_template_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ask.jinja").write_text(" \n")
+    with pytest.raises(UsageError, match="is empty"):
+        template_of(str(tmp_path / "ask.jinja"))

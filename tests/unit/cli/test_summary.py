@@ -152,3 +152,10 @@ def test_models_that_were_not_asked_are_named() -> None:
     assert "  model         asked m, answered by n and o and p and 1 more\n" in text
     report = report_of(ended(answered_by=("n",)), exit_code=3)
     assert report.answered_by == ("n",)
+
+
+def test_the_file_of_bad_rows_is_named_where_it_was_given() -> None:
+    said = summary_of(ended(bad=2, bad_rows="bad.jsonl"), model="m", again=AGAIN)
+    assert "2 were not asked; bad.jsonl says which and why" in said
+    said = summary_of(ended(bad=2), model="m", again=AGAIN)
+    assert "--bad-rows FILE writes which and why" in said

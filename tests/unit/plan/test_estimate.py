@@ -132,3 +132,11 @@ def test_fewer_rows_than_slots_take_one_turn() -> None:
     seen = Seen(prompt_bytes=1, input_tokens=1, output_tokens=1, latency_s=3.0)
     found = forecast(Table(rows=2, prompt_bytes=2, max_tokens=None), Known(seen=[seen], slots=64))
     assert found.elapsed_s == Interval(3, 3, 3)
+
+
+def test_what_the_very_same_rows_took_outweighs_every_guess() -> None:
+    known = Known(recorded=(500, 80), seen_where="job j")
+    found = forecast(Table(rows=10, prompt_bytes=9000, max_tokens=9), known)
+    assert found.input_tokens == Interval(500, 500, 500)
+    assert found.output_tokens == Interval(64, 80, 90)  # no answer is longer than its cap
+    assert "the very same rows" in found.input_basis

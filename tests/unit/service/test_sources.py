@@ -17,6 +17,7 @@ from nightkiln.service.fetching import Fetching
 from nightkiln.service.ingest import Stopped, ingest
 from nightkiln.service.orders import Order
 from nightkiln.service.results import check_output, export
+from nightkiln.service.sources import kind_of, located
 from nightkiln.vault.segments import InputReader, notes
 
 from .conftest import Kilnful
@@ -165,3 +166,15 @@ async def test_a_url_of_this_machine_is_refused(kiln: Kilnful, url: str) -> None
     with pytest.raises(UsageError, match="no public address"):
         await submit.source_of(kiln.context, order_of(url))
     assert list(kiln.context.home.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/in.csv", "ftp://host/in.parquet", "gs://b/in"])
+def test_a_scheme_that_is_not_fetched_is_said_with_what_is(name: str) -> None:
+    with pytest.raises(UsageError, match="is not fetched; an input is a file, a folder"):
+        kind_of(name, None)
+
+
+def test_a_pattern_of_what_is_no_parquet_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\na\n")
+    with pytest.raises(InputError, match="csv files are taken one at a time"):
+        located(str(tmp_path / "*.csv"), "csv")

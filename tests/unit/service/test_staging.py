@@ -12,6 +12,7 @@ import pytest
 from nightkiln.core.errors import InputError
 from nightkiln.service.staging import GROUP_ROWS, origin_in, stage
 from nightkiln.tables.frames import frame_of
+from nightkiln.tables.parquet_in import flaws_in
 from nightkiln.vault.home import Home
 
 
@@ -80,10 +81,18 @@ def test_a_frame_without_rows_is_refused_and_leaves_nothing(home: Home, data: ob
     assert list(home.spool.iterdir()) == []
 
 
-def test_a_row_that_does_not_fit_leaves_nothing(home: Home) -> None:
-    with pytest.raises(InputError, match="row 9000"):
-        stage(home, frame_of(["a"] * 9000 + [7]))
+def test_rows_most_of_which_do_not_fit_leave_nothing(home: Home) -> None:
+    with pytest.raises(InputError, match="more than 100,000 rows"):
+        stage(home, frame_of(["a"] * 9000 + [7] * 100_001))
     assert list(home.spool.iterdir()) == []
+
+
+def test_a_bad_row_is_kept_as_null_and_is_part_of_what_names_the_rows(home: Home) -> None:
+    staged = stage(home, frame_of(["a", 7]))
+    assert flaws_in(Path(staged.path)) == {1: "int, where the other rows are str"}
+    assert pq.read_table(staged.path).column("text").to_pylist() == ["a", None]
+    assert stage(home, frame_of(["a", None])).sha256 != staged.sha256
+    assert stage(home, frame_of(["a", 8])).sha256 == staged.sha256
 
 
 def test_a_column_without_a_name_is_said_of_the_frame_and_never_of_a_file(home: Home) -> None:

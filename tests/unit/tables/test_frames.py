@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nightkiln.core.errors import InputError, UsageError
-from nightkiln.tables.frames import FrameKind, frame_of
+from nightkiln.tables.frames import PIECE_ROWS, FrameKind, frame_of
 
 
 def table_of(data: object) -> pa.Table:
@@ -134,19 +134,53 @@ def test_what_is_no_table_is_refused_in_words(data: object, said: str) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (["a", 7], "row 1 is int"),
-        ([{"a": 1}, "b"], "row 1 is str"),
-        ([[{"role": "user"}], "b"], "row 1 is str"),
         ([7], "row 0 is int"),
-        ([{1: 2}], "row 0 has a key that is no str"),
-        (["fine", "half \ud800"], "row 1 holds half of a surrogate pair"),
+        ([None, 7], "row 1 is int"),
+        ([{1: 2}], "row 0: a key that is no str"),
+        (["half \ud800"], "half of a surrogate pair"),
         ([{"a": "half \ud800"}], "half of a surrogate pair"),
         ([{"a": [object()]}], "is no data"),
     ],
 )
-def test_a_row_that_does_not_fit_is_named(data: object, said: str) -> None:
+def test_rows_none_of_which_fit_are_refused(data: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         list(frame_of(data).tables)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (["a", None], "None, where the other rows are str"),
+        ([[{"role": "user"}], None], "None, where the other rows are lists of messages"),
+        (["a", 7], "int, where the other rows are str"),
+        (["a", b"b"], "bytes, where the other rows are str"),
+        (["fine", "half \ud800"], "half of a surrogate pair"),
+        ([{"a": 1}, "b"], "str, where the other rows are dicts"),
+        ([{"a": 1}, None], "None, where the other rows are dicts"),
+        ([{"a": 1}, {2: 1}], "a key that is no str"),
+        ([{"a": "x"}, {"a": "half \ud800"}], "half of a surrogate pair"),
+        ([[{"role": "user"}], "b"], "str, where the other rows are lists of messages"),
+        ([[{"role": "user"}], [{"role": "\ud800"}]], "half of a surrogate pair"),
+        ({"a": ["x", "half \ud800"]}, "half of a surrogate pair"),
+        (pd.DataFrame({"a": pd.Series(["x", "\ud800"], dtype=object)}), "half of a surrogate"),
+    ],
+    ids=repr,
+)
+def test_one_row_that_does_not_fit_is_a_flaw_and_keeps_its_place(data: object, said: str) -> None:
+    frame = frame_of(data)
+    table = pa.concat_tables(list(frame.tables))
+    assert [*frame.flaws] == [1]
+    assert said in frame.flaws[1]
+    assert table.num_rows == 2
+    assert table.column(0)[0].as_py() is not None
+    assert table.column(0)[1].as_py() is None
+
+
+@pytest.mark.parametrize("last", [7, "half \ud800"])
+def test_a_last_piece_of_one_bad_row_keeps_the_row(last: object) -> None:
+    frame = frame_of([{"a": "x"}] * PIECE_ROWS + [{"a": last} if isinstance(last, str) else last])
+    assert sum(table.num_rows for table in frame.tables) == PIECE_ROWS + 1
+    assert [*frame.flaws] == [PIECE_ROWS]
 
 
 def test_an_iterator_is_taken_piece_by_piece() -> None:

@@ -172,3 +172,30 @@ def test_an_output_among_the_inputs_is_noticed(folder: Path) -> None:
     assert not is_among(folder / "out.csv", str(folder))
     assert is_among(folder / "out.parquet", str(folder / "*.parquet"))
     assert not is_among(folder / "a" / "out.parquet", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array(["fine", "a\0b", None]), 'a NUL character in column "s"'),
+        (pa.array(["fine", "a\0b", None], pa.large_string()), "a NUL character"),
+        (pa.array(["fine", "a\0b", None]).dictionary_encode(), "a NUL character"),
+        (pa.array([["fine"], ["x", "a\0b"], None]), "a NUL character"),
+        (pa.array([{"k": "fine"}, {"k": "\0"}, None]), "a NUL character"),
+        (pa.array([[("k", "v")], [("\0", "v")], None], pa.map_(pa.string(), pa.string())), "NUL"),
+        (pa.array([b"fine", b"\xed\xa0\x80", None]).view(pa.string()), "no UTF-8 at byte 0"),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_what_is_no_text_makes_its_row_a_bad_one(
+    tmp_path: Path, column: pa.Array, said: str
+) -> None:
+    fields = pa.schema([pa.field("s", column.type), pa.field("t", pa.string(), nullable=False)])
+    table = pa.Table.from_arrays([column, pa.array(["1", "2", "3"])], schema=fields)
+    pq.write_table(table, tmp_path / "in.parquet")
+    (block,) = ParquetReader(spec(tmp_path / "in.parquet")).blocks(Place(), rows=10)
+    (bad,) = block.bad
+    assert (bad.row, bad.line) == (1, 2)
+    assert said in bad.reason
+    assert block.rows.column("s").is_valid().to_pylist() == [True, False, False]
+    assert block.rows.column("t").to_pylist() == ["1", "2", "3"]

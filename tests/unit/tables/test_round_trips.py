@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,9 @@ def same_number(text: str, number: float | None, *, exact: bool) -> bool:
     """True when a text says a number, or nothing for none."""
     if number is None:
         return text == ""
-    if math.isnan(number):
-        return math.isnan(float(text))
-    return float(text) == number if exact else math.isclose(float(text), number, rel_tol=1e-14)
+    if not math.isfinite(number):
+        return str(float(text)) == str(number)
+    if exact:
+        return float(text) == number
+    # Decimal: the largest numbers, rounded to fifteen digits, are beyond what a float holds.
+    return abs(Decimal(text) - Decimal(number)) <= abs(Decimal(number)) * Decimal("1e-14")

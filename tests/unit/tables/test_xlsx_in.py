@@ -12,7 +12,7 @@ import xlsxwriter
 from nightkiln.core.errors import InputError, MissingExtra, UsageError
 from nightkiln.core.job import SourceSpec
 from nightkiln.tables.base import Place
-from nightkiln.tables.xlsx_in import XlsxReader
+from nightkiln.tables.xlsx_in import XlsxReader, _block, _Taken
 
 
 def book(path: Path, **sheets: Sequence[Sequence[Any]]) -> SourceSpec:
@@ -134,3 +134,10 @@ def test_without_the_extra_the_install_line_is_printed(
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     with pytest.raises(MissingExtra, match=r'pip install "nightkiln\[excel\]"'):
         rows_of(source)
+
+
+def test_a_nul_makes_a_row_of_a_sheet_bad() -> None:
+    end = Place(line=3, row=2, columns=("a",))
+    block = _block(_Taken([["fine"], ["a\0b"]], [2, 3]), end, None)
+    assert [(bad.row, bad.line) for bad in block.bad] == [(1, 3)]
+    assert block.rows.column("a").to_pylist() == ["fine", None]
