@@ -141,7 +141,7 @@ class Sitting:
         url = f"http://127.0.0.1:{self._port}/_ctl/stats"
         while True:
             try:
-                urllib.request.urlopen(url, timeout=READY_S).close()  # noqa: S310
+                urllib.request.urlopen(url, timeout=READY_S).close()
                 return
             except urllib.error.HTTPError:
                 return

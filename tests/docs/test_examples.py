@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.docs.blocks import Block, Kind, blocks_of
 from tests.docs.session import Sitting
+
 from tools.generate_docs import MADE_BY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +40,7 @@ def test_every_example_of_a_page_does_what_the_page_shows(page: Path, tmp_path: 
 
 def test_no_block_is_passed_over_but_those_that_say_why() -> None:
     unrun = Counter(
-        named(page)
-        for page in PAGES
-        for block in examples(page)
-        if block.kind is Kind.NOT_RUN
+        named(page) for page in PAGES for block in examples(page) if block.kind is Kind.NOT_RUN
     )
     assert dict(unrun) == NOT_RUN
     assert sum(NOT_RUN.values()) <= 8

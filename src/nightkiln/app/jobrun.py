@@ -215,8 +215,8 @@ class JobRun:
         job = await moves.begin_run(self._context, job.id, run)
         async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
             desk = _desk(self._context, job, run, reuse)
-            lane = parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent)
-            asking = trial.Trial(desk, lane=lane, wait_s=self._order.wait_s, stop=self._stop)
+            fleet = parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent)
+            asking = trial.Trial(desk, fleet=fleet, wait_s=self._order.wait_s, stop=self._stop)
             self._tally = asking.tally
             tried = await asking.run(chosen)
         if tried.ending is not Ending.DONE:
@@ -232,12 +232,13 @@ class JobRun:
             desk = _desk(self._context, job, run, reuse)
             runner = Runner(
                 desk,
-                lane=parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent),
+                fleet=parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent),
                 settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
                 on_live=lambda live: self.listen(
                     Progressed(job=job.id, phase="running", rows=job.rows, live=live)
                 ),
                 stop=self._stop,
+                on_notice=lambda text: self.listen(Noticed(text=text)),
             )
             self._tally = runner.tally
             ending = await runner.run()

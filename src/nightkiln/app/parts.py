@@ -26,7 +26,8 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.job import JobSpec
 from nightkiln.core.reuse import CacheUse
 from nightkiln.core.usage import Totals, Usage
-from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.plan.budget import Budget
 from nightkiln.plan.limiter import START
 from nightkiln.service.orders import Order
@@ -82,6 +83,13 @@ class Crew(msgspec.Struct, frozen=True, kw_only=True):
     start: "Callable[[JobSpec], Awaitable[tuple[str, ...]]]"  # makes it ready; more notices
     cache: CacheLimits = CacheLimits()
     turns: int = 1  # of requests in flight, until a new one's turn has come and gone
+    model_there: str | None = None  # what the backend calls the model; None: as the job does
+    others: "tuple[Crew, ...]" = ()  # that the rows go to as well
+
+    async def aclose(self) -> None:
+        """Let go of every backend."""
+        for one in (self, *self.others):
+            await one.backend.aclose()
 
 
 async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings) -> Crew:
@@ -172,21 +180,28 @@ def dice() -> Dice:
     return Dice(clock=time.time, roll=random.random)
 
 
-def make_lane(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Lane:
-    """The slots to a backend, for a job that has spent so much already."""
-    return Lane(
-        crew.backend,
+def make_fleet(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Fleet:
+    """The slots to every backend, for a job that has spent so much already."""
+    return Fleet(
+        [_member(order, one) for one in (crew, *crew.others)],
+        dice=chance,
+        budget=Budget(order.caps, spent),
+        recalls=order.cache is not CacheUse.OFF,
+    )
+
+
+def _member(order: Order, crew: Crew) -> Member:
+    return Member(
+        backend=crew.backend,
         settings=LaneSettings(
             slots=crew.slots,
             start=crew.begin_with,
             timeout_s=order.timeout_s * crew.turns,
             rpm=order.rpm,
             tpm=order.tpm,
-            recalls=order.cache is not CacheUse.OFF,
+            model=crew.model_there,
         ),
         price=crew.price,
-        dice=chance,
-        budget=Budget(order.caps, spent),
     )
 
 

@@ -47,7 +47,7 @@ def check(seed: int) -> None:
     """One seed's storm: nobody is lost, nothing is asked behind our back, and it ends."""
     weather, prompts = drawn(seed), rows_of(seed)
     keyed = bool(seed % 2)
-    sea = Sea(weather, seed)
+    sea = Sea([weather], seed)
     answers = sea.sail(prompts, keyed=keyed)
     assert sorted(answers) == list(range(len(prompts)))
     for row, prompt in enumerate(prompts):
@@ -84,7 +84,7 @@ def test_in_fair_weather_nearly_all_of_the_capacity_is_used(seed: int) -> None:
         faulty=0.0,
     )
     capacity = weather.slots / weather.latency_s
-    sea = Sea(weather, seed)
+    sea = Sea([weather], seed)
     sea.sail([f"row {n}" for n in range(int(capacity * 50))], most=512)
     steady = [at for at in sea.backend.beats if 10 <= at <= 45]
     assert len(steady) / 35 >= 0.97 * capacity, weather
