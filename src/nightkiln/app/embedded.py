@@ -178,7 +178,7 @@ class Embedded(Reading):
             if watching and job.wanted is Wanted.PAUSE:
                 return await run.ended(job)  # whoever paused it meant all who would run it
             if not job.state.is_terminal:
-                await remember(self._context, job.id, said)
+                await remember(self._context, job.id, said, backends=run.backends)
             return await run.work(job, submit.opening_of(job) if how is not Opening.NEW else how)
         finally:
             lock.release()

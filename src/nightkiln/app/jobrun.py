@@ -68,6 +68,11 @@ class JobRun:
         self._capped = False
         self._trial: Trial | None = None  # when this run only tried some rows
 
+    @property
+    def backends(self) -> int:
+        """How many backends this run shares the rows out to."""
+        return len(self._crew.names)
+
     # -- telling
 
     def opened(self, job: Job, how: Opening) -> None:
@@ -103,6 +108,7 @@ class JobRun:
                 rows=tally.fresh_rows,
                 tokens=tally.fresh_tokens,
                 not_asked=tally.not_asked,
+                backends=self.backends,
             ),
             output=self._order.output if job.state.is_terminal else None,
         )

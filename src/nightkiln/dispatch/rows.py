@@ -145,7 +145,7 @@ class Rows:
         """Bring back the waiting rows whose time has come."""
         ripe = False
         while self._waiting and self._waiting[0][0] <= now:
-            try_ = heapq.heappop(self._waiting)[2]
+            _, _, try_ = heapq.heappop(self._waiting)
             if try_.suspect:
                 self.alone.appendleft(try_)
             elif try_.retrying is None:
