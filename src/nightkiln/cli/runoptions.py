@@ -136,7 +136,8 @@ PACE: Final = OptionGroup(
         "--concurrency",
         type=CountOrAuto(),
         metavar="N|auto",
-        help="Requests in flight, at most.  [default: auto, what the backend turns out to bear]",
+        help="Requests in flight at each backend, at most.  [default: auto, what it turns out to"
+        " bear]",
     ),
     click.option(
         "--rpm",

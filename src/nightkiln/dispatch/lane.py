@@ -150,9 +150,8 @@ class Lane:
 
     def _lets_others_go(self, now: float) -> bool:
         """True when cheaper or, at the end, quicker lanes should take the ready rows."""
-        if self.breaker.is_open or not self._peers.should_go(self, self._rows, now):
+        if self.breaker.is_open or not self._peers.lets_go(self, self._rows, now):
             return False
-        self._rows.wake(but=self)
         self._wakeups.at(now + LOOK_AGAIN_S)
         return True
 

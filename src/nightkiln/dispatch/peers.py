@@ -35,6 +35,10 @@ class Peer(Protocol):
         """True when nothing but full slots keeps a row from going out there by then."""
         ...
 
+    def wake(self) -> None:
+        """Wake one of its slots."""
+        ...
+
 
 class Peers:
     """The others. False where there are none, and then asked nothing."""
@@ -57,18 +61,34 @@ class Peers:
         untried = any(not try_.failed_at >> one.number & 1 for one in serving)
         return bool(serving) and goes_at_once(fault, is_down=is_down, is_untried=untried)
 
-    def should_go(self, me: Peer, rows: Rows, now: float) -> bool:
-        """True when the ready rows are better left to others."""
+    def lets_go(self, me: Peer, rows: Rows, now: float) -> bool:
+        """True when the ready rows are better left to others; those with room are woken.
+
+        Only those who go first are woken. They never leave rows to us in turn, so
+        nobody wakes each other for ever.
+        """
         ready = len(rows.ready)
         if not ready:
             return False
-        if self._cheaper and leaves_to_cheaper(ready, free=self._free(now)):
-            return True
+        if self._cheaper:
+            cheaper = [one for one in self._cheaper if one.may_serve(now)]
+            if leaves_to_cheaper(ready, free=sum(map(_room, cheaper))):
+                return _wake(cheaper)
         if rows.more or not me.took_s:
             return False
-        others = [(one.slots, one.took_s) for one in self._no_dearer if one.may_serve(now)]
-        return leaves_to_quicker(ready, mine_s=me.took_s, others=others)
+        quicker = [
+            one for one in self._no_dearer if 0 < one.took_s < me.took_s and one.may_serve(now)
+        ]
+        paces = [(one.slots, one.took_s) for one in quicker]
+        return leaves_to_quicker(ready, mine_s=me.took_s, others=paces) and _wake(quicker)
 
-    def _free(self, now: float) -> int:
-        """Slots of cheaper lanes that a row could have at once."""
-        return sum(max(0, one.slots - one.in_flight) for one in self._cheaper if one.may_serve(now))
+
+def _room(peer: Peer) -> int:
+    return max(0, peer.slots - peer.in_flight)
+
+
+def _wake(peers: Sequence[Peer]) -> bool:
+    for peer in peers:
+        if _room(peer):
+            peer.wake()
+    return True

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nightkiln.app.fleets import label_of, targets_of
-from nightkiln.config import Settings, file_layer, flag_layer, parse
+from nightkiln.config import Settings, Source, file_layer, flag_layer, parse
 from nightkiln.core.errors import ConfigError, UsageError
 from nightkiln.core.job import PromptSpec
 from nightkiln.service.orders import Order
@@ -24,7 +24,7 @@ FILE: dict[str, Any] = {
 
 def settings(file: dict[str, Any] = FILE) -> Settings:
     layer = file_layer(file, file="nightkiln.toml", folder=Path("/p"), is_user=False)
-    return parse([layer], {"HOME": "/h"}, flag_layer({}, folder=Path("/p")))
+    return parse([layer], {"HOME": "/h"}, flag_layer({}, folder=Path("/p"), source=Source.FLAG))
 
 
 def meant(*endpoints: str, model: str | None = "m", keys: tuple[str, ...] = ()) -> list[Any]:
