@@ -172,7 +172,7 @@ class Rows:
         """A row that failed: of another lane first, of this one when nobody else would."""
         mine = lane.number
         for at in (*range(mine + 1, len(self._lanes)), *range(mine + 1)):
-            queue = self._returned[at]
+            queue: deque[Try] = self._returned[at]
             if queue and self._may_retry(queue[0], lane, now):
                 self.returned -= 1
                 return queue.popleft()
