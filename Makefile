@@ -61,9 +61,10 @@ bench: $(DEV) ## measure ourselves; the results go to bench/results/
 serve: $(APP) ## run the simulated provider on 127.0.0.1 until Ctrl-C
 	$(VENV)/bin/nightkiln simulate
 
-docs: $(DEV) ## write the pages made from the code, then check links, changelog, glossary
-	$(PY) tools/generate_docs.py
-	$(PY) -m pytest -q tests/house/test_docs.py tests/house/test_generated_docs.py
+docs: $(DEV) ## write the pages made from the code, build the site into build/site, check it
+	$(PY) -m tools.generate_docs
+	$(PY) -m mkdocs build --strict
+	$(PY) -m pytest -q tests/house/test_docs.py tests/house/test_generated_docs.py tests/house/test_site.py
 
 $(VENV)/.stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit("nightkiln needs Python 3.11 or newer, this is %s: say make PYTHON=/path/to/python3" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -1,4 +1,4 @@
-"""What a row costs us, and how much of what the server could do we use.
+"""What a row costs us, and how much of what the server could do we use, its slots found by us.
 
 Two runs that differ only in their length: their difference is free of
 start-up. The rate is the server's own count over its own time.
@@ -55,7 +55,12 @@ def _once(server: Server, work: Path, name: str, rows: int, program: tuple[str, 
     server.reset()
     output = work / f"{name}.csv"
     cost = jobs.finish(
-        work / f"{rows}.csv", output, server=server, home=work / name, program=program
+        work / f"{rows}.csv",
+        output,
+        server=server,
+        home=work / name,
+        program=program,
+        slots=None,
     )
     stats = server.stats()
     if inputs.checked(output).wrong_of(rows):

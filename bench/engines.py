@@ -28,7 +28,7 @@ from bench.run import line, report, save
 
 PICTURE = ROOT / "docs" / "engines-{}.svg"
 PAIRS = 3
-PILOT_ROWS, RANDOM_ROWS = 3000, 96
+PILOT_ROWS, RANDOM_ROWS = 12_000, 96
 SIZES = (1_000, 3_000, 10_000)
 LARGEST, PATIENCE_S = 100_000, 120.0
 _TARGET = 97.0

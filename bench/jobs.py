@@ -14,9 +14,15 @@ STOPWATCH = (str(Path(__file__).parent / "stopwatch.py"),)
 
 
 def command(
-    source: Path, output: Path, *, server: Server, home: Path, program: tuple[str, ...] = REAL
+    source: Path,
+    output: Path,
+    *,
+    server: Server,
+    home: Path,
+    program: tuple[str, ...] = REAL,
+    slots: int | None = SLOTS,
 ) -> list[str]:
-    """The arguments of `nightkiln run` for one table."""
+    """The arguments of `nightkiln run` for one table; without `slots` it finds them itself."""
     return [
         *program,
         "run",
@@ -28,7 +34,7 @@ def command(
         "--model",
         "stub",
         "--concurrency",
-        str(SLOTS),
+        "auto" if slots is None else str(slots),
         "--home",
         str(home),
         "--quiet",
@@ -41,8 +47,14 @@ def start(source: Path, output: Path, *, server: Server, home: Path) -> Child:
 
 
 def finish(
-    source: Path, output: Path, *, server: Server, home: Path, program: tuple[str, ...] = REAL
+    source: Path,
+    output: Path,
+    *,
+    server: Server,
+    home: Path,
+    program: tuple[str, ...] = REAL,
+    slots: int | None = SLOTS,
 ) -> Cost:
     """Run a job to its end, row errors or not. Raises BenchError."""
-    line = command(source, output, server=server, home=home, program=program)
+    line = command(source, output, server=server, home=home, program=program, slots=slots)
     return run(line, log=output.with_suffix(".log"), fine=(0, _ROW_ERRORS))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import msgspec
-from bench import ceiling, faults, ingesting, killing, memory, page, tables
+from bench import adaptive, ceiling, faults, ingesting, killing, memory, page, tables
 from bench.figures import Figure, Machine, Report
 from bench.processes import ROOT, BenchError
 from bench.servers import SIMULATOR, STUB, preferred, yardstick
@@ -35,6 +35,7 @@ def workloads(pairs: int) -> dict[str, Callable[[Path], list[Figure]]]:
     return {
         "ceiling": lambda work: ceiling.measure(preferred(), work=work, pairs=pairs),
         "simulator": lambda work: ceiling.measure(SIMULATOR, work=work, pairs=pairs),
+        "adaptive": lambda work: adaptive.measure(work=work, pairs=pairs),
         "faults": lambda work: faults.measure(work=work),
         "kill": lambda work: killing.kill(work=work),
         "ingest": lambda work: ingesting.measure(work=work),

@@ -1,8 +1,8 @@
 """Writes the pages of docs/ that are made from the code: settings, command line, library.
 
-    python tools/generate_docs.py              every page
-    python tools/generate_docs.py config cli   these
-    python tools/generate_docs.py --check      write nothing; 1 when a page is stale
+    python -m tools.generate_docs              every page
+    python -m tools.generate_docs config cli   these
+    python -m tools.generate_docs --check      write nothing; 1 when a page is stale
 
 The same code makes the same bytes on every machine. Nothing here lists a
 setting, a command or an option: the table of settings and click are asked.
@@ -282,7 +282,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if "--check" in arguments:
         for path in (old := stale(names)):
-            print(f"{path.relative_to(ROOT)} is stale: python tools/generate_docs.py")
+            print(f"{path.relative_to(ROOT)} is stale: python -m tools.generate_docs")
         return 1 if old else 0
     for path, make in (PAGES[name] for name in names):
         path.write_text(make(), encoding="utf-8")

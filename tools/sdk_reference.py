@@ -15,8 +15,9 @@ import msgspec
 import nightkiln
 
 WIDTH: Final = 92
+_STARS: Final = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
 _OWN: Final = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")  # the module before a type's name
-_COMMENTED: Final = re.compile(r"    (\w+): [^#]+#\s*(.+)")
+_COMMENTED: Final = re.compile(r"^    (\w+): [^#\n]+#\s*(.+)$", re.MULTILINE)
 
 HEAD: Final = """\
 # The library: reference
@@ -31,7 +32,7 @@ HEAD: Final = """\
 def sdk_page(made_by: str) -> str:
     """The whole page."""
     names = [name for name in nightkiln.__all__ if not name.startswith("__")]
-    public = {name: nightkiln.__getattr__(name) for name in names}  # `plan` is a package as well
+    public: dict[str, Any] = {name: nightkiln.__getattr__(name) for name in names}
     parts = [HEAD.format(made_by=made_by)]
     parts += _functions({name: one for name, one in public.items() if not inspect.isclass(one)})
     classes = {name: one for name, one in public.items() if inspect.isclass(one)}
@@ -60,8 +61,8 @@ def _doing(classes: dict[str, type], functions: set[str]) -> Iterator[str]:
             yield f"{_signature(f'nk.{name}', kind)}\n\n"
         yield f"{_words(kind)}\n\n"
         if again:
-            awaited = "awaited, " if name.startswith("Async") else ""
-            yield f"Its methods are, {awaited}the functions {', '.join(again)}, and:\n\n"
+            are = "are, to be awaited," if name.startswith("Async") else "are"
+            yield f"Its methods {are} those of the functions {', '.join(again)}, and:\n\n"
         for method, function in methods.items():
             if method not in functions:
                 yield f"{_signature(method, function)}\n\n{_words(function)}\n\n"
@@ -84,7 +85,7 @@ def _values(classes: dict[str, type]) -> Iterator[str]:
 
 
 def _errors(classes: dict[str, type]) -> Iterator[str]:
-    yield "## Errors\n\nAll are `NightkilnError`, with a `message` and a `hint` that says what helps.\n\n"
+    yield "## Errors\n\nAll are `NightkilnError`, with a `message` and a `hint`: what helps.\n\n"
     yield "| error | is a | code | says |\n| --- | --- | --- | --- |\n"
     for name, kind in classes.items():
         if issubclass(kind, nightkiln.NightkilnError):
@@ -106,10 +107,9 @@ def _signature(name: str, what: Callable[..., object]) -> str:
     signature = inspect.signature(what)
     shown = [one for one in signature.parameters.values() if one.name not in ("self", "kiln")]
     parameters = [_parameter(one) for one in shown]
-    for at, one in enumerate(shown):
-        if one.kind is inspect.Parameter.KEYWORD_ONLY:
-            parameters.insert(at, "*")
-            break
+    kinds = [one.kind for one in shown]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        parameters.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     ends = ")"
     if not inspect.isclass(what) and signature.return_annotation is not inspect.Signature.empty:
         ends += f" -> {_type(signature.return_annotation)}"
@@ -120,14 +120,15 @@ def _signature(name: str, what: Callable[..., object]) -> str:
 
 
 def _parameter(one: inspect.Parameter) -> str:
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    text = stars.get(one.kind, "") + one.name
+    text = _STARS.get(one.kind.name, "") + one.name
     if one.annotation is not inspect.Parameter.empty:
         text += f": {_type(one.annotation)}"
     return text if one.default is inspect.Parameter.empty else f"{text} = {one.default!r}"
 
 
-def _type(annotation: object) -> str:
+def _type(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Unpack:
+        return f"Unpack[{annotation.__args__[0].__name__}]"
     said = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return _OWN.sub("", said)
 

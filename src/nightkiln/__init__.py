@@ -40,7 +40,6 @@ if _typing.TYPE_CHECKING:
         infer_per_model,
         job,
         list_jobs,
-        plan,
     )
     from nightkiln.sdk.job import AsyncJob, Job
     from nightkiln.sdk.shaping import RowError
@@ -78,7 +77,6 @@ _PLACES = {
     "infer_per_model": _FUNCTIONS,
     "job": _FUNCTIONS,
     "list_jobs": _FUNCTIONS,
-    "plan": _FUNCTIONS,
 }
 
 __all__ = [
@@ -112,7 +110,6 @@ __all__ = [
     "infer_per_model",
     "job",
     "list_jobs",
-    "plan",
 ]
 
 

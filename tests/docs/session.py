@@ -6,6 +6,7 @@ they do for a reader. What a page calls 127.0.0.1:8000 is a free port here.
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ from typing import Final, Self
 
 from tests.docs.blocks import VISIBLE_PORT, Block, Command, Kind, commands_of, difference
 
-BLOCK_S: Final = 100.0
+ROOT: Final = Path(__file__).resolve().parents[2]
+BLOCK_S: Final = 200.0
 READY_S: Final = 30.0
 _MARK: Final = "-- end of command, exit code"
 
@@ -38,6 +40,8 @@ class Sitting:
         self._home = folder / "home"
         self._folder.mkdir()
         self._home.mkdir()
+        if (ROOT / "docs") not in page.parents:  # the reader has a checkout
+            shutil.copytree(ROOT / "examples", self._folder / "examples")
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._options: str | None = None

@@ -17,6 +17,11 @@ PAGES = sorted(
 )
 NOT_RUN = {
     "README.md": 2,  # pip install; make
+    "docs/index.md": 1,  # pip install
+    "docs/tutorial.md": 1,  # pip install
+    "docs/howto/local-models.md": 1,  # a model of Hugging Face
+    "docs/howto/urls.md": 1,  # a table on the internet
+    "docs/howto/xlsx.md": 1,  # pip install
 }  # how many blocks of a page may stay unrun; it only goes down
 
 
@@ -30,7 +35,7 @@ def examples(page: Path) -> list[Block]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_example_of_a_page_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     with Sitting(page, tmp_path) as sitting:
@@ -43,7 +48,7 @@ def test_no_block_is_passed_over_but_those_that_say_why() -> None:
         named(page) for page in PAGES for block in examples(page) if block.kind is Kind.NOT_RUN
     )
     assert dict(unrun) == NOT_RUN
-    assert sum(NOT_RUN.values()) <= 8
+    assert sum(NOT_RUN.values()) <= 7
 
 
 def test_most_pages_have_examples() -> None:

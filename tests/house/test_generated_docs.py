@@ -12,7 +12,7 @@ from tools.generate_docs import EXAMPLE, MADE_BY, PAGES, main, stale
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_not_stale(name: str) -> None:
-    assert not stale([name]), f"run: python tools/generate_docs.py {name}"
+    assert not stale([name]), f"run: python -m tools.generate_docs {name}"
 
 
 @pytest.mark.parametrize("name", PAGES)

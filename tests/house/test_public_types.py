@@ -25,7 +25,7 @@ ok: int = info.ok
 job: nk.Job = nk.job(job_id)
 steps: Iterator[nk.Progress] = job.watch()
 errors: list[nk.RowError] = job.errors()
-planned_rows: int = nk.plan(["a"]).rows
+planned_rows: int = nk.Client().plan(["a"]).rows
 
 async def main() -> int:
     async with nk.AsyncClient(home="x") as client:

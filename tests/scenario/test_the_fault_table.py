@@ -7,6 +7,8 @@ then look at what became of the rows of each.
 
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +18,7 @@ from tests.scenario import faultserver
 from tests.scenario.faultserver import Act, Asked, FaultServer, answers, fault_server, whole
 from tests.scenario.place import Place
 
-TIMEOUT_S: Final = 1.5
+TIMEOUT_S: Final = 1.2
 TRIES: Final = 5  # of a row that always fails
 HTML: Final = b"<!doctype html><title>502 Bad Gateway</title>"
 
@@ -74,8 +76,12 @@ FAULTS: Final = {
     ),
 }
 NAMES: Final = tuple(FAULTS)
-PERIOD: Final = 2 * len(FAULTS)  # of the rows: each fault once, and as many that go well
-FIRST_ROUNDS: Final = 3
+ROWS: Final = 6 * len(FAULTS)  # of the run in which faults pass: half of them are struck
+FLOW: Final = 1_000  # of the run in which they never end: others go on beside those struck
+FIRST: Final = 100
+APART: Final = 8
+SLOTS: Final = 16
+HELD_S: Final = 0.2  # a good answer of that run, so that it outlasts all the tries
 
 
 class Met(NamedTuple):
@@ -92,18 +98,25 @@ class Met(NamedTuple):
         return self.server.asked[f"Say t {row}"]
 
 
-def struck(asked: Asked) -> Wrong | None:
-    """The fault that strikes this row, if one does."""
-    at = int(asked.text.split()[-1]) % PERIOD
-    return FAULTS[NAMES[at]] if at < len(NAMES) else None
+async def held(asked: Asked) -> None:
+    """A right answer, later."""
+    if not await asked.left(HELD_S):
+        await faultserver.good(asked)
 
 
-def met(place: Place, server: FaultServer, *, rows: int) -> Met:
+def row_of(asked: Asked) -> int:
+    return int(asked.text.split()[-1])
+
+
+def met(place: Place, server: FaultServer, *more: str, rows: int) -> Met:
     """Run the table and take down all there is to know."""
     place.table(rows)
-    process = place.start(*place.args("--json", "--timeout", str(TIMEOUT_S)))
+    process = place.start(*place.args("--json", "--timeout", str(TIMEOUT_S), "--wait", "20", *more))
     assert process.stdout is not None
-    report = json.loads(process.stdout.read())
+    assert process.stderr is not None
+    said, told = process.stdout.read(), process.stderr.read()  # it waits 20 s at most
+    assert said, told
+    report = json.loads(said)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     page = place.nightkiln("jobs", "show", "last").stdout
@@ -113,14 +126,16 @@ def met(place: Place, server: FaultServer, *, rows: int) -> Met:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
-    """Every fault strikes the first try of three rows."""
+    """Every fault strikes the first try of three rows; every other row is struck."""
 
     def rule(asked: Asked) -> Act | None:
-        wrong = struck(asked)
-        return wrong.act if wrong is not None and asked.nth == 1 else None
+        nth, is_spared = divmod(row_of(asked), 2)
+        if is_spared or asked.nth > 1:
+            return None
+        return FAULTS[NAMES[nth % len(NAMES)]].act
 
     with fault_server(rule) as server, _place(tmp_path_factory, server) as place:
-        yield met(place, server, rows=FIRST_ROUNDS * PERIOD)
+        yield met(place, server, rows=ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +143,11 @@ def always(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
     """Every fault strikes one row, at every try."""
 
     def rule(asked: Asked) -> Act | None:
-        wrong = struck(asked)
-        return None if wrong is None else wrong.act
+        nth, spared = divmod(row_of(asked) - FIRST, APART)
+        return FAULTS[NAMES[nth]].act if not spared and 0 <= nth < len(NAMES) else held
 
     with fault_server(rule) as server, _place(tmp_path_factory, server) as place:
-        yield met(place, server, rows=PERIOD)
+        yield met(place, server, "--concurrency", str(SLOTS), rows=FLOW)
 
 
 def _place(factory: pytest.TempPathFactory, server: FaultServer) -> Place:
@@ -142,25 +157,23 @@ def _place(factory: pytest.TempPathFactory, server: FaultServer) -> Place:
 
 def test_faults_that_pass_leave_every_row_with_its_own_answer(once: Met) -> None:
     assert once.exit_code == 0
-    assert [one["id"] for one in once.rows] == [f"{row:05d}" for row in range(len(once.rows))]
-    assert [one["answer"] for one in once.rows] == [
-        f"answer to Say t {row}" for row in range(FIRST_ROUNDS * PERIOD)
+    assert [(one["id"], one["answer"]) for one in once.rows] == [
+        (f"{row:05d}", f"answer to Say t {row}") for row in range(ROWS)
     ]
-    hit = FIRST_ROUNDS * len(FAULTS)
-    assert once.server.requests == once.report["attempts"] == len(once.rows) + hit
-    assert once.report["maybe_billed"] == FIRST_ROUNDS * sum(one.billed for one in FAULTS.values())
+    assert once.server.requests == once.report["attempts"] == ROWS + ROWS // 2
+    assert once.report["maybe_billed"] == 3 * sum(one.billed for one in FAULTS.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_whose_first_try_met_a_fault_is_asked_once_more(once: Met, name: str) -> None:
-    for row in range(NAMES.index(name), len(once.rows), PERIOD):
+    for row in range(2 * NAMES.index(name), ROWS, 2 * len(NAMES)):
         assert once.asked(row) == 2
         assert once.rows[row]["attempts"] == "2"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_that_always_meets_a_fault_is_told_so_and_given_up(always: Met, name: str) -> None:
-    row, wrong = NAMES.index(name), FAULTS[name]
+    row, wrong = FIRST + APART * NAMES.index(name), FAULTS[name]
     told = always.rows[row]
     assert (told["status"], told["fault"]) == ("error", wrong.fault)
     assert wrong.said in told["fault_message"]
@@ -169,16 +182,44 @@ def test_a_row_that_always_meets_a_fault_is_told_so_and_given_up(always: Met, na
 
 def test_faults_that_never_end_fail_their_rows_and_no_other(always: Met) -> None:
     assert always.exit_code == 3
-    failed = [row for row, one in enumerate(always.rows) if one["status"] != "ok"]
-    assert failed == list(range(len(NAMES)))
-    assert {always.asked(row) for row in range(len(NAMES), PERIOD)} == {1}
-    kinds = [one.fault for one in FAULTS.values()]
-    for kind in set(kinds):
-        assert f"{kind}" in always.summary
-        assert kinds.count(kind) == next(
-            one["count"] for one in always.report["faults"] if one["fault"] == kind
-        )
+    struck = [FIRST + APART * nth for nth in range(len(NAMES))]
+    assert [row for row, one in enumerate(always.rows) if one["status"] != "ok"] == struck
+    assert {always.asked(row) for row in range(FLOW) if row not in struck} == {1}
+    kinds = Counter(one.fault for one in FAULTS.values())
+    assert {one["fault"]: one["count"] for one in always.report["faults"]} == kinds
+    for kind, number in kinds.items():
+        assert re.search(rf"{kind} +{number}; fix: ", always.summary)
 
 
 def test_bombs_do_not_fill_the_memory(once: Met, always: Met) -> None:
     assert max(once.peak_mb, always.peak_mb) < 300
+
+
+@pytest.mark.parametrize(
+    ("answered_by", "is_told"), [("m-2024-08-06", False), ("n-1", True)], ids=["dated", "another"]
+)
+def test_the_answer_of_another_model_is_kept_and_told_once(
+    tmp_path: Path, answered_by: str, is_told: bool
+) -> None:
+    with fault_server(lambda _: faultserver.answered_by(answered_by)) as server:
+        place = Place(tmp_path, server.url)
+        place.table(40)
+        ended = place.run()
+    assert ended.returncode == 0
+    assert [one["answer"] for one in place.answers()] == [f"answer to Say t {n}" for n in range(40)]
+    assert server.requests == 40
+    told = f"asked m, answered by {answered_by}"
+    assert ended.stderr.count(f"note: {told}") == is_told
+    assert (f"  model         {told}" in ended.stderr) == is_told
+
+
+@pytest.mark.slow
+def test_the_last_rows_of_a_job_may_fail_for_good(tmp_path: Path) -> None:
+    stumbles = FAULTS["a 500"].act
+    with fault_server(lambda asked: stumbles if row_of(asked) >= 37 else None) as server:
+        place = Place(tmp_path, server.url)
+        place.table(40)
+        ended = place.run("--wait", "60")
+    assert ended.returncode == 3, ended.stderr
+    assert [row for row, one in enumerate(place.answers()) if one["status"] != "ok"] == [37, 38, 39]
+    assert server.requests == 37 + 3 * TRIES

@@ -9,6 +9,7 @@ all        the four above, one after the other
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,10 +22,10 @@ def main() -> None:
     parser.add_argument("step", choices=("sets", "train", "export", "evaluate", "all"))
     parser.add_argument("--work", type=Path, default=ROOT / ".pilot", help="weights in the making")
     parser.add_argument("--out", type=Path, help="the GGUF file; the shipped one by default")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--start", type=Path, help="weights to go on from, with --seed")
-    parser.add_argument("--rate", type=float, default=3e-3, help="of learning, at its highest")
-    parser.add_argument("--seed", type=int, default=20261120)
+    parser.add_argument("--steps", type=int, help="one leg of so many, not the shipped ones")
+    parser.add_argument("--start", type=Path, help="weights to go on from, with --steps")
+    parser.add_argument("--rate", type=float, default=3e-3, help="of learning, with --steps")
+    parser.add_argument("--seed", type=int, default=20261120, help="with --steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda when there is one")
     parser.add_argument("--wrong", action="store_true", help="also print each wrong answer")
@@ -58,17 +59,19 @@ def _train(args: argparse.Namespace) -> None:
     import torch
 
     from tools.train_pilot import tokenizer
-    from tools.train_pilot.train import Plan, train
+    from tools.train_pilot.train import LEGS, Plan, train
 
     torch.set_num_threads(args.threads)
-    plan = Plan(
-        seed=args.seed, steps=args.steps, rate=args.rate, device=args.device, start=args.start
-    )
-    words = args.work / "tokenizer.json"
-    if plan.start is None:
-        tokenizer.trained(plan.seed).save(str(words))
+    legs: tuple[Plan, ...] = LEGS
+    if args.steps:
+        legs = (Plan(seed=args.seed, steps=args.steps, rate=args.rate, start=args.start),)
+    words, weights = args.work / "tokenizer.json", args.work / "weights.pt"
+    if legs[0].start is None:
+        tokenizer.trained(legs[0].seed).save(str(words))
     reader = tokenizer.load(words)
-    train(plan, reader, args.work / "weights.pt")
+    for number, leg in enumerate(legs):
+        start = weights if number else leg.start
+        train(replace(leg, start=start, device=args.device), reader, weights)
 
 
 def _export(args: argparse.Namespace) -> None:

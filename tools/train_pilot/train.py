@@ -35,7 +35,15 @@ class Plan:
     warm: int = 100
     decay: float = 0.05
     device: str = "cpu"
+    stop: int | None = None  # end here, in the middle of the schedule
     start: Path | None = None  # weights to go on from; the schedule begins anew
+
+
+LEGS = (
+    Plan(steps=13_000, stop=5_500),
+    Plan(seed=20261121, steps=7_000, rate=2e-3),
+    Plan(seed=20261122, steps=4_000, rate=1.2e-3),
+)  # how the shipped weights were made: each leg goes on from the one before
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ def train(
     optimisers = _optimisers(model, plan)
     stream = batches(plan, reader)
     shown, since = 0.0, time.monotonic()
-    for step in range(plan.steps):
+    last = plan.stop or plan.steps
+    for step in range(last):
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate * pace(plan, step)
@@ -69,7 +78,7 @@ def train(
             print(f"step {step + 1} loss {shown / 50:.4f} {time.monotonic() - since:.0f} s",
                   flush=True)  # fmt: skip
             shown = 0.0
-        if (step + 1) % 500 == 0 or step + 1 == plan.steps:
+        if (step + 1) % 500 == 0 or step + 1 == last:
             torch.save(model.state_dict(), out)
     model.eval()
     return model

@@ -132,7 +132,8 @@ def trial_of(job: Job, crew: Crew, tried: Tried) -> Trial:
 
 
 def _whole(job: Job, crew: Crew, tried: Tried) -> Forecast:
-    seen = [_seen(one) for one in tried.answers if one.fault is None]
+    # A row that shared an answer says nothing of what the others will take.
+    seen = [_seen(one) for one in tried.answers if one.fault is None and not one.reused]
     own = crew.model_file is not None
     table = Table(
         rows=job.rows,

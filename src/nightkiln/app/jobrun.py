@@ -37,6 +37,7 @@ from nightkiln.service.sampling import choose_rows
 from nightkiln.store import jobs
 from nightkiln.worker import trial
 from nightkiln.worker.base import Desk
+from nightkiln.worker.heard import Heard
 from nightkiln.worker.keeping import keep_answers
 from nightkiln.worker.reusing import Reuse
 from nightkiln.worker.runner import Ending, Runner, RunSettings
@@ -67,6 +68,7 @@ class JobRun:
         self._tally: Tally | None = None  # of the answers, when this run asked for any
         self._capped = False
         self._trial: Trial | None = None  # when this run only tried some rows
+        self._heard: Heard | None = None  # of an endpoint, which may have models of its own choice
 
     @property
     def backends(self) -> int:
@@ -112,7 +114,10 @@ class JobRun:
             ),
             output=self._order.output if job.state.is_terminal else None,
         )
-        return msgspec.structs.replace(ended, trial=self._trial, capped=self._capped)
+        names = () if self._heard is None else self._heard.names
+        return msgspec.structs.replace(
+            ended, trial=self._trial, capped=self._capped, answered_by=names
+        )
 
     async def already_over(self, job: Job, how: Opening) -> Ended:
         """Nothing is asked: the answers are there. The output is written again."""
@@ -220,7 +225,7 @@ class JobRun:
         run = self._context.new_run_id()
         job = await moves.begin_run(self._context, job.id, run)
         async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
-            desk = _desk(self._context, job, run, reuse)
+            desk = self._desk(job, run, reuse)
             fleet = parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent)
             asking = trial.Trial(desk, fleet=fleet, wait_s=self._order.wait_s, stop=self._stop)
             self._tally = asking.tally
@@ -235,7 +240,7 @@ class JobRun:
         run = self._context.new_run_id()
         job = await moves.begin_run(self._context, job.id, run)
         async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
-            desk = _desk(self._context, job, run, reuse)
+            desk = self._desk(job, run, reuse)
             runner = Runner(
                 desk,
                 fleet=parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent),
@@ -249,6 +254,12 @@ class JobRun:
             self._tally = runner.tally
             ending = await runner.run()
         return await self._after(job, ending, runner.waiting)
+
+    def _desk(self, job: Job, run: RunId, reuse: Reuse | None) -> Desk:
+        desk = _desk(self._context, job, run)
+        if self._crew.model_file is None and self._heard is None:
+            self._heard = Heard(job.spec.model, tell=lambda text: self.listen(Noticed(text=text)))
+        return msgspec.structs.replace(desk, reuse=reuse, heard=self._heard)
 
     async def _after(self, job: Job, ending: Ending, waiting: str) -> Job:
         match ending:
@@ -324,7 +335,7 @@ class JobRun:
         return await self.ended(job)
 
 
-def _desk(context: Context, job: Job, run: RunId, reuse: Reuse | None = None) -> Desk:
+def _desk(context: Context, job: Job, run: RunId) -> Desk:
     """Where a run in this process works."""
     return Desk(
         job=job,
@@ -332,5 +343,4 @@ def _desk(context: Context, job: Job, run: RunId, reuse: Reuse | None = None) ->
         leases=LocalLeases(context),
         files=context.files(job.id),
         dice=parts.dice(),
-        reuse=reuse,
     )

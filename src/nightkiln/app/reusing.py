@@ -12,7 +12,8 @@ from nightkiln.core.reuse import CacheUse
 from nightkiln.plan.settled import Settled, is_worthwhile
 from nightkiln.service.context import Context
 from nightkiln.service.manner import reuse_wanted
-from nightkiln.store.cache import AnswerCache, CacheState, remove, state_of
+from nightkiln.store.cache import AnswerCache
+from nightkiln.store.cachefile import CacheState, remove, state_of
 from nightkiln.vault.home import Home
 from nightkiln.worker.reusing import KEY_BYTES, Reuse, View
 

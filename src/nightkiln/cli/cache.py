@@ -8,7 +8,7 @@ from nightkiln.cli.lazy import Verb, holding
 from nightkiln.cli.setting import home, home_option, json_option, print_json, settings
 
 if TYPE_CHECKING:
-    from nightkiln.store.cache import CacheState
+    from nightkiln.store.cachefile import CacheState
 
 _VERBS = holding(
     show=Verb("nightkiln.cli.cache:show", "How many answers there are, and their room."),

@@ -41,16 +41,18 @@ def errors(job: str, rows: int, classes: tuple[str, ...], show_input: bool, as_j
     if as_json:
         print_json(report)
     else:
-        print(_text(report))
+        print(report_text(report, classes))
     return 0
 
 
-def _text(report: "FaultReport") -> str:
+def report_text(report: "FaultReport", classes: tuple[str, ...]) -> str:
+    """What `jobs errors` prints; `classes` are those that were asked for, none for all."""
     from nightkiln.cli.numbers import count
 
     head = f"job {report.job} is {report.state.replace('_', ' ')}"
     if not report.faults:
-        return f"{head}: no row has a fault"
+        asked = f" of class {' or '.join(classes)}" if classes else ""
+        return f"{head}: no row has a fault{asked}"
     lines = [f"{head}: {count(report.failed)} of {count(report.rows)} rows have a fault"]
     for one in report.faults:
         lines += _class(one)

@@ -97,7 +97,7 @@ def row_report(view: JobView) -> JobRow:
         job=job.id,
         state=str(job.state),
         standing=view.standing,
-        reason=job.reason,
+        reason=job.reason or _waits_for(view),
         running=view.running,
         rows=job.rows,
         ok=totals.ok,
@@ -111,6 +111,12 @@ def row_report(view: JobView) -> JobRow:
         started_at=iso(job.started_at),
         ended_at=iso(job.ended_at),
     )
+
+
+def _waits_for(view: JobView) -> str:
+    """Why a job that runs does not move, as its runner last told it."""
+    live = view.job.live
+    return "" if live is None or not view.running else live.waiting
 
 
 def full_report(view: JobView, home: Path) -> JobPage:

@@ -99,7 +99,9 @@ def _reason(waiting: str) -> str:
 
 def opening_line(event: Opened) -> str:
     """How a submission met what was already there, in a line."""
-    kept = f"{count(event.reused)} rows answered before are kept, $0"
+    # Answers in a journal are not counted yet when a job opens, so none is no number to say.
+    some = f"{count(event.reused)} rows answered before are kept, $0"
+    kept = some if event.reused else "answers it has are kept, $0"
     match event.how:
         case Opening.NEW:
             return f"job {event.job} is new"

@@ -121,7 +121,7 @@ def _ran(order: "Order", screen: "Screen") -> int:
 
     attached = screen.attached()
     ended: Ended = run_async(attached.run(order, settings(), environ=os.environ))
-    model, to_stderr = order.model or "the pilot", order.output == "-"
+    model, to_stderr = model_for_screens(order), order.output == "-"
     if ended.trial is not None:
         if not screen.goes_on(ended.trial, to_stderr=to_stderr):
             return 0
@@ -135,6 +135,11 @@ def _ran(order: "Order", screen: "Screen") -> int:
         model=model,
         to_stderr=to_stderr,
     )
+
+
+def model_for_screens(order: "Order") -> str:
+    """What a summary calls the model; a batch file names it in its own lines."""
+    return order.model or ("the pilot" if order.endpoint is None else "this model")
 
 
 def _planned(order: "Order", *, as_json: bool) -> int:

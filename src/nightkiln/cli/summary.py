@@ -12,6 +12,7 @@ FAILED = 4
 BUDGET = 6  # a cap that was set, or a quota
 WAITED = 9
 _LABEL = 16
+_MODELS = 3  # named in a summary
 _OPENINGS = {
     Opening.NEW: "a new one",
     Opening.ATTACHED: "goes on with an unfinished one",
@@ -46,6 +47,7 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float
     cost_usd: float | None  # over all generations; None: no price is known
     faults: tuple[FaultSample, ...]
+    answered_by: tuple[str, ...]  # models that answered and were not asked
     output: str | None
     backends: tuple[BackendShare, ...] = ()  # where the rows went to several
     exit_code: int
@@ -91,6 +93,7 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         tokens_per_s=round(ended.tokens_per_s, 3),
         cost_usd=ended.cost_usd,
         faults=ended.faults,
+        answered_by=ended.answered_by,
         output=ended.output,
         backends=ended.shares,
         exit_code=exit_code,
@@ -112,6 +115,8 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
             _line("truncated", f"{count(ended.totals.truncated)} cut at the token limit;")
             + " finish_reason says length, --max-tokens raises the limit"
         )
+    if ended.answered_by:
+        lines.append(_line("model", _answered_by(ended, model)))
     lines += _figures(ended, model)
     if ended.output is not None and ended.state.is_terminal:
         lines.append(_line("output", ended.output))
@@ -122,6 +127,12 @@ def summary_of(ended: Ended, *, model: str, again: str) -> str:
 def _saved(ended: Ended) -> str:
     totals = ended.totals
     return saved_words(totals.reused, totals.saved_tokens, saved_usd(totals))
+
+
+def _answered_by(ended: Ended, model: str) -> str:
+    shown = " and ".join(ended.answered_by[:_MODELS])
+    more = len(ended.answered_by) - _MODELS
+    return f"asked {model}, answered by {shown}" + (f" and {count(more)} more" if more > 0 else "")
 
 
 def _headline(ended: Ended) -> str:

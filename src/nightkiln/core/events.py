@@ -85,6 +85,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     capped: bool = False  # a cap on what the job may use stopped it
     trial: Trial | None = None  # some rows were tried, and the rest waits for a word
     shares: tuple[BackendShare, ...] = ()  # where the rows went to several backends
+    answered_by: tuple[str, ...] = ()  # models that answered this run and were not asked
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

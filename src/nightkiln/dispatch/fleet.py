@@ -60,6 +60,7 @@ class Fleet:
 
     def add(self, chunk: OpenChunk) -> None:
         """Queue a chunk's open rows behind those already queued."""
+        self.joins.learn(chunk)
         self._rows.add(chunk)
 
     def no_more(self) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from nightkiln.core.answer import Attempt, Reply
 from nightkiln.core.reuse import Kept
-from nightkiln.dispatch.openchunk import Try
+from nightkiln.dispatch.openchunk import OpenChunk, Try
 from nightkiln.plan.joins import Joins
 
 RECALLED: Final = 16_384  # answers; more than an open window has rows
@@ -36,6 +36,12 @@ class Following:
 
     def __len__(self) -> int:
         return self._joins.waiting
+
+    def learn(self, chunk: OpenChunk) -> None:
+        """Recall what was answered before this lease, as if it had been now."""
+        if self._recalls:
+            for key, kept in chunk.known_shared():
+                self._recall(key, kept)
 
     def holds(self, try_: Try) -> bool:
         """True when the row does not leave now: it follows, or it just got its answer."""

@@ -351,8 +351,8 @@ class Lane:
         )
         if was_open and not self.breaker.is_open:
             self._wakeups.all()  # the probe's fault was a sign of life
-        self._settle(fault)
-        policy, ours = self.settings.policy, not self.breaker.counts_against_row
+        self._budget.failed(fault)
+        policy, ours = self.settings.policy, self._is_backends_own(fault)
         try_.overloads += fault.kind is FaultClass.OVERLOAD
         try_.throttles += fault.kind is FaultClass.THROTTLE
         try_.counted += not ours and policy.is_counted(fault, overloads=try_.overloads)
@@ -383,9 +383,14 @@ class Lane:
             delay = 0.0
         self._rows.later(try_, now + delay)
 
-    def _settle(self, fault: Fault) -> None:
-        """What may have been billed without an answer stays reserved."""
-        if fault.kind is FaultClass.AMBIGUOUS:
-            self._budget.lost()
-        else:
-            self._budget.ended(_NO_USAGE, None)
+    def _is_backends_own(self, fault: Fault) -> bool:
+        """True when a fault says nothing about its row, because the backend is down.
+
+        Once it has answered others and only rows that have failed before are left, a
+        probe that is replied to is about its row: else the last rows of a job, if they
+        always fail, would keep the breaker open and themselves waiting for ever.
+        """
+        if self.breaker.counts_against_row:
+            return False
+        heard = fault.status is not None or fault.kind is FaultClass.PROTOCOL
+        return not (heard and self.answered_any and not self._rows.any_untried())

@@ -186,9 +186,23 @@ class OpenChunk:
             )
         )
 
-    def key_of(self, answer: Answered) -> bytes | None:
-        """The request that an answer may be kept for: it was paid, and not at a larger budget."""
-        if answer.fault is not None or answer.attempt is None:
+    def shared(self, answers: Iterable[Answered]) -> list[tuple[bytes, Kept]]:
+        """Those of these answers that identical requests may have, each with its request's key."""
+        if not self.keys:
+            return []
+        return [
+            (key, _kept(answer, answer.attempt))
+            for answer in answers
+            if answer.attempt is not None and (key := self._key_of(answer)) is not None
+        ]
+
+    def known_shared(self) -> list[tuple[bytes, Kept]]:
+        """The same of the answers before this lease."""
+        return self.shared(self._recovered.answers.values())
+
+    def _key_of(self, answer: Answered) -> bytes | None:
+        """The request of a row's result; None for a fault, or what took a larger budget."""
+        if answer.fault is not None:
             return None
         row = answer.row
         if (row in self._faulted or row in self._tried_before) and any(
@@ -259,6 +273,17 @@ class OpenChunk:
         yield from self._recovered.answers.values()
         for row, fault in self._bad.items():
             yield Answered(row=row, fault=fault)
+
+
+def _kept(answer: Answered, attempt: Attempt) -> Kept:
+    return Kept(
+        text=answer.text or "",
+        finish_reason=answer.finish_reason,
+        model=answer.model,
+        usage=attempt.usage,
+        cost_usd=attempt.cost_usd,
+        body=answer.body,
+    )
 
 
 def _counts(attempt: Attempt) -> bool:

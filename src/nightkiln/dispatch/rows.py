@@ -127,6 +127,10 @@ class Rows:
         self.mark()
         self.wake_all()
 
+    def any_untried(self) -> bool:
+        """True while a ready row was never asked. Looks at all of them: not for every row."""
+        return any(not try_.number for try_ in self.ready)
+
     def next(self, try_: Try) -> None:
         """A row goes before all that are ready."""
         self.ready.appendleft(try_)

@@ -33,6 +33,11 @@ PATIENCE_S: Final = 60.0  # how long a probe's outcome is waited for before the 
 _TROUBLE: Final = frozenset({FaultClass.TRANSIENT, FaultClass.AMBIGUOUS, FaultClass.PROTOCOL})
 _HEARD: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.INCOMPLETE})
 _REFUSED: Final = frozenset({FaultClass.THROTTLE, FaultClass.OVERLOAD})
+_PARKED: Final = {
+    FaultClass.AUTH: "the credential is refused",
+    FaultClass.QUOTA: "no quota is left",
+    FaultClass.ROUTE: "the model is not served",
+}
 
 
 class Breaker:
@@ -78,7 +83,7 @@ class Breaker:
         if self._fault is None:
             return ""
         said = f": {self._fault.message}" if self._fault.message else ""
-        return f"{self._fault.kind} ({self._fault.code}){said}"
+        return f"{_PARKED.get(self._fault.kind, self._fault.kind)} ({self._fault.code}){said}"
 
     @property
     def counts_against_row(self) -> bool:

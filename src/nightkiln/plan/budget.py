@@ -16,9 +16,11 @@ from typing import Final
 
 import msgspec
 
+from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
 
 SCOUTS: Final = 4  # requests under way while nobody knows what one costs
+_NOTHING: Final = Usage()
 _MARGIN: Final = 1.25  # over the most that one request has used
 
 
@@ -90,6 +92,13 @@ class Budget:
         self._cost += cost
         self._most_tokens = max(self._most_tokens, tokens)
         self._most_cost = max(self._most_cost, cost)
+
+    def failed(self, fault: Fault) -> None:
+        """A request ended in a fault: what may have been billed all the same stays reserved."""
+        if fault.kind is FaultClass.AMBIGUOUS:
+            self.lost()
+        else:
+            self.ended(_NOTHING, None)
 
     def lost(self) -> None:
         """A request has ended without an answer and may have been billed."""

@@ -186,7 +186,9 @@ class Desk:
 
 
 def _opening_line(accepted: Accepted) -> str:
-    kept = f"{accepted.reused:,} rows answered before are kept, $0"
+    # Answers in a journal are not counted yet when a job opens, so none is no number to say.
+    some = f"{accepted.reused:,} rows answered before are kept, $0"
+    kept = some if accepted.reused else "answers it has are kept, $0"
     match accepted.how:
         case Opening.CONTINUED:
             return f"job {accepted.job} had ended early and goes on; {kept}"

@@ -40,7 +40,6 @@ def _of_default(method: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:
 
 
 infer = _of_default(Client.infer)
-plan = _of_default(Client.plan)
 infer_per_model = _of_default(Client.infer_per_model)
 job = _of_default(Client.job)
 list_jobs = _of_default(Client.list_jobs)

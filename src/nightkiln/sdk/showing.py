@@ -56,7 +56,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     rows_per_s: float
     tokens_per_s: float
-    cost_usd: float
+    cost_usd: float | None  # None: no price is known
     waiting: str  # why nothing moves, if nothing does
 
     @property
@@ -76,7 +76,6 @@ def info_of(view: JobView) -> JobInfo:
     """A job for people."""
     job, label = view.job, view.job.spec.label
     totals = _newest(view)
-    unknown = job.spent.unpriced and not job.spent.cost_nanos
     return JobInfo(
         id=job.id,
         name=label.name,
@@ -90,8 +89,14 @@ def info_of(view: JobView) -> JobInfo:
         model=job.spec.model,
         input=job.spec.source.name,
         created_at=job.created_at,
-        cost_usd=None if unknown else job.spent.cost_nanos / NANOS_PER_USD,
+        cost_usd=_usd(job.spent),
     )
+
+
+def _usd(spent: Totals) -> float | None:
+    """Dollars; None where no answer has a price, which is not the 0 of an engine of ours."""
+    unknown = spent.unpriced and not spent.cost_nanos
+    return None if unknown else spent.cost_nanos / NANOS_PER_USD
 
 
 def _newest(view: JobView) -> Totals:
@@ -112,7 +117,7 @@ def progress_of(told: Progressed) -> Progress:
         failed=live.totals.failed,
         rows_per_s=live.rows_per_s,
         tokens_per_s=live.tokens_per_s,
-        cost_usd=live.totals.cost_nanos / NANOS_PER_USD,
+        cost_usd=_usd(live.totals),
         waiting=live.waiting,
     )
 

@@ -163,7 +163,14 @@ def taking_submission(
 
     def decorate(method: Callable[[S, Submission], R]) -> Callable[Concatenate[S, P], R]:
         def taking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            return method(self, _shape(*args, **kwargs))
+            try:
+                asked = _shape(*args, **kwargs)
+            except TypeError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise  # from inside: not about the arguments of this call
+                said = str(error).partition("() ")[2] or str(error)
+                raise TypeError(f"{method.__name__}() {said}") from None
+            return method(self, asked)
 
         functools.update_wrapper(taking, method)
         own, shown = inspect.signature(method), inspect.signature(_shape)

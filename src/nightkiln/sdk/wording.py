@@ -18,6 +18,7 @@ _ARGUMENTS: Final = {
     "timeout": "timeout_s",
     "wait": "wait_s",
 }  # where another word is used than the option's own
+_ONLY_TYPED: Final = (", --template FILE.jinja", ", --template")  # the functions have none
 
 
 def in_python(error: NightkilnError) -> None:
@@ -28,6 +29,8 @@ def in_python(error: NightkilnError) -> None:
 
 
 def _said(text: str) -> str:
+    for option in _ONLY_TYPED:
+        text = text.replace(option, "")
     return _OPTION.sub(_argument, text)
 
 

@@ -49,6 +49,7 @@ def stage(home: Home, frame: Frame) -> Staged:
     try:
         with disk_errors("staging rows"):
             for table in frame.tables:
+                _check_names(frame, table)
                 spool.add(table)
             rows, schema = spool.finish()
             if not rows:
@@ -67,6 +68,14 @@ def stage(home: Home, frame: Frame) -> Staged:
         size_bytes=path.stat().st_size,
         columns=origin.columns,
     )
+
+
+def _check_names(frame: Frame, table: pa.Table) -> None:
+    """Said here, where the frame is known: later it is a file that nobody has heard of."""
+    if not all(name.strip() for name in table.schema.names):
+        raise InputError(
+            f"the {frame.name} has a column without a name", hint="give every column a name"
+        )
 
 
 def origin_in(schema: pa.Schema) -> Origin | None:

@@ -145,10 +145,15 @@ def _of_dataset(data: Any) -> "Iterator[pa.Table]":
 def _of_arrow(data: Any) -> "Iterator[pa.Table]":
     import pyarrow as pa
 
-    if not hasattr(data, "__arrow_c_stream__"):
-        batch = pa.record_batch(data)
-        return iter([pa.Table.from_batches([batch])])
-    reader = pa.RecordBatchReader.from_stream(data)
+    try:
+        if not hasattr(data, "__arrow_c_stream__"):
+            return iter([pa.Table.from_batches([pa.record_batch(data)])])
+        reader = pa.RecordBatchReader.from_stream(data)
+    except pa.ArrowInvalid as error:  # an array speaks the protocol too, and has no columns
+        raise UsageError(
+            f"{_named(data)} is no table: it has no columns",
+            hint='give it a name: pyarrow.table({"text": values})',
+        ) from error
     _refuse_doubles(reader.schema.names)
     empty = reader.schema.empty_table()  # the columns, also of a stream without a batch
     pieces = (pa.Table.from_batches([batch]) for batch in reader)

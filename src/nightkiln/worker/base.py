@@ -15,6 +15,7 @@ from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, Live
 from nightkiln.dispatch.member import Dice
 from nightkiln.vault.home import JobFiles
+from nightkiln.worker.heard import Heard
 from nightkiln.worker.reusing import Reuse
 
 
@@ -66,3 +67,4 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     files: JobFiles
     dice: Dice
     reuse: Reuse | None = None  # None: no row may have the answer of an identical one
+    heard: Heard | None = None  # None: it is known which model answers

@@ -14,9 +14,8 @@ import msgspec
 from nightkiln.core.errors import UsageError
 from nightkiln.core.request import Prompt
 from nightkiln.core.reuse import Kept
-from nightkiln.dispatch.openchunk import Encoder, OpenChunk
+from nightkiln.dispatch.openchunk import Encoder
 from nightkiln.plan.settled import Settled
-from nightkiln.vault.frames import Answered
 
 KEY_BYTES: Final = 16
 Key: TypeAlias = bytes
@@ -90,25 +89,7 @@ class Reuse:
             found = {key: kept for key, kept in found.items() if kept.body is not None}
         return {row: found[key] for row, key in keys.items() if key in found} if found else {}
 
-    def keep(self, chunk: OpenChunk, answers: Iterable[Answered]) -> None:
-        """Keep answers that are safe on the disk, where they were paid for."""
-        if self._view is None:
-            return
-        entries = [
-            (key, _kept(answer)) for answer in answers if (key := chunk.key_of(answer)) is not None
-        ]
-        if entries:
+    def keep(self, entries: Sequence[tuple[Key, Kept]]) -> None:
+        """Keep answers that were paid for and are safe on the disk."""
+        if self._view is not None and entries:
             self._view.answers.keep(entries)
-
-
-def _kept(answer: Answered) -> Kept:
-    attempt = answer.attempt
-    assert attempt is not None
-    return Kept(
-        text=answer.text or "",
-        finish_reason=answer.finish_reason,
-        model=answer.model,
-        usage=attempt.usage,
-        cost_usd=attempt.cost_usd,
-        body=answer.body,
-    )

@@ -135,8 +135,8 @@ class Runner:
 
         Then more than one at a time: with small chunks the store's work for a
         lease is much of what a row costs. Rows that wait for another try are no
-        work at hand: fresh rows go past them, up to a bound, and their answers are
-        what lets retries go again.
+        work at hand: fresh rows go past them, up to a bound, and their answers
+        are what lets retries go again.
         """
         aside = min(self._fleet.waiting, _ASIDE * self._fleet.slots)
         target = 2 * self._fleet.slots + aside

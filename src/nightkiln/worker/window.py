@@ -42,6 +42,7 @@ class Window:
         self._form = form
         self._tally = tally
         self._reuse = desk.reuse
+        self._heard = desk.heard
         self._opener = Opener(desk.job, desk.files, reuse=desk.reuse)
         self._writer = JournalWriter()
         self._opened: dict[int, Opened] = {}
@@ -134,7 +135,7 @@ class Window:
     def _share(self, chunk: OpenChunk, opened: Opened) -> None:
         """Take over what identical requests were answered, and keep what a lost run was."""
         if self._reuse is not None:
-            self._reuse.keep(chunk, opened.recovered.answers.values())
+            self._reuse.keep(chunk.known_shared())
         for row, kept in opened.known.items():
             chunk.reused(row, kept)
 
@@ -143,8 +144,10 @@ class Window:
         answers = [note for note in notes if isinstance(note, Answered)]
         for answer in answers:
             self._tally.add_fresh(answer)
+        if self._heard is not None:
+            self._heard.note(answers)
         if self._reuse is not None and number in self.open:
-            self._reuse.keep(self.open[number], answers)
+            self._reuse.keep(self.open[number].shared(answers))
 
     # -- a journal that broke
 

@@ -19,11 +19,11 @@ from tools.train_pilot.engine import Engine, labels_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
-SEEN_FLOOR = 0.96  # the aim is 0.99: raise this with a file that was trained longer
+SEEN_FLOOR = 0.99
 HELD_OUT_FLOOR = 0.80
-HAND_WRITTEN_FLOORS = {"topic": 73, "sentiment": 75, "urgency": 73, "extract": 67}
-TICKETS_FLOOR = 48
-TICKETS_WITH_SCHEMA_FLOOR = 49
+HAND_WRITTEN_FLOORS = {"topic": 73, "sentiment": 77, "urgency": 73, "extract": 74}
+TICKETS_FLOOR = 49
+TICKETS_WITH_SCHEMA_FLOOR = 48
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,20 @@ import pytest
 from nightkiln.core.reuse import Kept
 from nightkiln.core.usage import Usage
 from nightkiln.store import cache as caches
-from nightkiln.store.cache import AnswerCache, CacheLimits, remove, state_of
+from nightkiln.store import cachefile
+from nightkiln.store.cache import AnswerCache, CacheLimits
+from nightkiln.store.cachefile import remove, state_of
 
 DEADLINE_S = 30.0
-SMALL = CacheLimits(size_bytes=400_000)
+SMALL = CacheLimits(size_bytes=500_000)
 
 
 def key(number: int) -> bytes:
-    return number.to_bytes(16, "big")
+    return number.to_bytes(8, "little") + b"the rest"
+
+
+def number_of(name: bytes) -> int:
+    return int.from_bytes(name[:8], "little")
 
 
 def kept(text: str = "an answer", **more: object) -> Kept:
@@ -90,7 +96,7 @@ def test_what_is_kept_is_found_at_once_and_by_whoever_comes_later(shelf: Shelf) 
 def test_a_thousand_keys_are_read_at_once(shelf: Shelf) -> None:
     shelf.fill(range(1500))
     found = shelf.open().find([key(number) for number in range(3000)])
-    assert {int.from_bytes(one, "big") for one in found} == set(range(1500))
+    assert {number_of(one) for one in found} == set(range(1500))
     assert all(found[key(number)].text == str(number) for number in range(1500))
 
 
@@ -118,7 +124,7 @@ def test_the_oldest_go_when_it_is_full(shelf: Shelf) -> None:
     text = "x" * 1000
     shelf.fill(range(1200), text=text, limits=SMALL)
     found = shelf.open(SMALL).find([key(number) for number in range(1200)])
-    numbers = {int.from_bytes(one, "big") for one in found}
+    numbers = {number_of(one) for one in found}
     assert numbers >= set(range(1000, 1200))
     assert not numbers & set(range(800))
     assert state_of(shelf.path).size_bytes < 3 * SMALL.size_bytes  # its log included
@@ -146,12 +152,12 @@ def test_a_damaged_file_never_gives_a_wrong_answer(shelf: Shelf) -> None:
     shelf.fill(range(800), text="-" * 400)
     size = shelf.path.stat().st_size
     with shelf.path.open("r+b") as file:
-        for place in range(4096, size, 8192):
+        for place in range(32768, size, 32768):
             file.seek(place + 700)
             file.write(b"\0damage\xff" * 20)
     made = shelf.open()
     found = made.find([key(number) for number in range(800)])
-    for number, one in ((int.from_bytes(name, "big"), one) for name, one in found.items()):
+    for number, one in ((number_of(name), one) for name, one in found.items()):
         assert one.text == f"{number}" + "-" * 400
     assert len(found) < 800
     made.keep([(key(9000), kept())])
@@ -161,10 +167,15 @@ def test_a_damaged_file_never_gives_a_wrong_answer(shelf: Shelf) -> None:
 def test_an_answer_that_was_changed_on_disk_is_a_miss(shelf: Shelf) -> None:
     shelf.fill(range(2))
     connection = sqlite3.connect(shelf.path, isolation_level=None)
-    other = connection.execute("SELECT value FROM answers WHERE key = ?", (key(1),)).fetchone()[0]
-    connection.execute("UPDATE answers SET value = ? WHERE key = ?", (other, key(0)))
+    other = connection.execute("SELECT value FROM answers WHERE key = ?", (1,)).fetchone()[0]
+    connection.execute("UPDATE answers SET value = ? WHERE key = ?", (other, 0))
     connection.close()
     assert set(shelf.open().find([key(0), key(1)])) == {key(1)}
+
+
+def test_half_a_key_in_common_is_not_the_same_request(shelf: Shelf) -> None:
+    shelf.fill(range(2))
+    assert shelf.open().find([key(1)[:8] + b"not rest"]) == {}
 
 
 def test_a_cache_of_another_format_is_begun_anew(shelf: Shelf) -> None:
@@ -191,7 +202,7 @@ def test_where_no_file_can_be_everything_is_a_miss(tmp_path: Path) -> None:
 def test_another_writer_holds_up_nobody_who_reads(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "_WRITE_WAIT_S", 0.05)
+    monkeypatch.setattr(cachefile, "_WAIT_S", 0.05)
     shelf.fill(range(2))
     other = sqlite3.connect(shelf.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -231,9 +242,9 @@ if room:
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 made = AnswerCache(path, CacheLimits())
 for number in range(first, first + count):
-    made.keep([(number.to_bytes(16, "big"), Kept(text=f"{number}" + "x" * 500))])
+    made.keep([(number.to_bytes(8, "little") + b"the rest", Kept(text=f"{number}" + "x" * 500))])
     if number % 100 == 0:
-        made.find([number.to_bytes(16, "big")])
+        made.find([number.to_bytes(8, "little") + b"the rest"])
         print(number, flush=True)
 made.close()
 print("closed", flush=True)
@@ -251,7 +262,7 @@ def test_a_full_disk_ends_nothing(shelf: Shelf) -> None:
     assert (process.returncode, err) == (0, "")
     assert out.endswith("closed\n")
     for number, one in shelf.open().find([key(number) for number in range(5000)]).items():
-        assert one.text == f"{int.from_bytes(number, 'big')}" + "x" * 500
+        assert one.text == f"{number_of(number)}" + "x" * 500
 
 
 def test_several_processes_share_it(shelf: Shelf) -> None:

@@ -50,6 +50,7 @@ SOMETIMES = (
     Fault(kind=FaultClass.PROTOCOL, code="not_json", status=200),
     Fault(kind=FaultClass.AMBIGUOUS, code="reset"),
 )
+_TURN_S = 0.001  # virtual seconds of a refusal there and back
 FULL = Fault(kind=FaultClass.THROTTLE, code="rate_limit_exceeded", status=429)
 BAD = Fault(kind=FaultClass.PERMANENT, code="http_400", status=400)
 TIMEOUT = Fault(kind=FaultClass.AMBIGUOUS, code="timeout", message="no answer in time")
@@ -127,10 +128,10 @@ class StormyBackend:
         self.asked[request.body] += 1
         spell = self.weather.now(loop.time())
         if spell in SPELLS:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(_TURN_S)
             return SPELLS[spell]
         if request.body.startswith(b"bad"):
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(_TURN_S)
             return BAD
         try:
             async with asyncio.timeout_at(deadline):
@@ -147,7 +148,7 @@ class StormyBackend:
         elif self.weather.queues:
             await self._in_turn(loop)
         else:
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(_TURN_S)
             return FULL
         try:
             sigma = self.weather.sigma

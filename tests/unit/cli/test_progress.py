@@ -224,3 +224,8 @@ def test_money_durations_and_sizes() -> None:
         "2 h 3 min",
     ]
     assert [bytes_of(n) for n in (12, 35_000, 5e9)] == ["12 B", "35.0 kB", "5.0 GB"]
+
+
+def test_no_number_is_said_of_answers_that_are_not_counted_yet() -> None:
+    opened = Opened(job=JOB, how=Opening.ATTACHED, state=JobState.PAUSED, rows=200, reused=0)
+    assert opening_line(opened) == "job job_1 goes on; answers it has are kept, $0"

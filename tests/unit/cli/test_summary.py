@@ -145,3 +145,10 @@ would ask 2,000 of 2,000 rows; nothing was sent
   first prompt  Classify:
                 ticket"""
     )
+
+
+def test_models_that_were_not_asked_are_named() -> None:
+    text = summary_of(ended(answered_by=("n", "o", "p", "q")), model="m", again=AGAIN)
+    assert "  model         asked m, answered by n and o and p and 1 more\n" in text
+    report = report_of(ended(answered_by=("n",)), exit_code=3)
+    assert report.answered_by == ("n",)

@@ -284,6 +284,8 @@ SAMPLES = {
     "a whole number from 1 to 16384": "16384",
     "one of error, fail, skip": "skip",
     "one of auto, f32, bf16": "bf16",
+    "one of auto, always, never": "never",
+    "one of auto, off, refresh": "off",
 }
 
 

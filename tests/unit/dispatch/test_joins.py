@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightkiln.core.answer import Reply
+from nightkiln.core.answer import Attempt, Reply
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.testing.backends import Outcome, encode_prompt, fault
@@ -93,6 +93,19 @@ def test_an_answer_serves_rows_that_come_a_little_later(on_stage: Run) -> None:
         await stage.until_answered()
         assert stage.backend.asks == Counter([0])
         assert stage.answers()[19].reused
+
+    on_stage(play)
+
+
+def test_an_answer_of_a_run_that_died_serves_its_followers(on_stage: Run) -> None:
+    async def play(stage: Stage) -> None:
+        attempt = Attempt(number=1, backend="b", sent_at=0.0, latency_ms=1.0, cost_usd=2.0)
+        await add(stage, range(5), before=[Answered(row=3, attempt=attempt, text="paid")])
+        await stage.until_answered()
+        assert not stage.backend.asks
+        answers = stage.answers()
+        assert [answers[row].text for row in range(5)] == ["paid"] * 5
+        assert [answers[row].reused for row in range(5)] == [True, True, True, False, True]
 
     on_stage(play)
 

@@ -78,13 +78,21 @@ def test_while_open_one_probe_goes_at_growing_intervals() -> None:
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-@pytest.mark.parametrize("kind", sorted(PARKING))
-def test_a_fault_of_our_account_parks_it_at_once(kind: FaultClass) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (FaultClass.AUTH, "the credential is refused"),
+        (FaultClass.QUOTA, "no quota is left"),
+        (FaultClass.ROUTE, "the model is not served"),
+    ],
+)
+def test_a_fault_of_our_account_parks_it_at_once(kind: FaultClass, said: str) -> None:
+    assert kind in PARKING
     breaker = Breaker()
     breaker.on_fault(Fault(kind=kind, code="c"), 100.0, 1.0)
     assert breaker.is_parked
     assert breaker.next_at() == 115.0
-    assert breaker.reason == f"{kind} (c)"
+    assert breaker.reason == f"{said} (c)"
 
 
 def test_late_answers_do_not_unpark_it_but_a_probe_does() -> None:

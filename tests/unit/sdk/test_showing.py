@@ -4,8 +4,12 @@ import msgspec
 import pytest
 
 from nightkiln.core.errors import UsageError
+from nightkiln.core.events import Progressed
+from nightkiln.core.ids import JobId
+from nightkiln.core.job import Live
+from nightkiln.core.usage import Totals
 from nightkiln.sdk.notices import say
-from nightkiln.sdk.showing import JobInfo, Progress, card_of, display, line_of
+from nightkiln.sdk.showing import JobInfo, Progress, card_of, display, line_of, progress_of
 from nightkiln.sdk.wording import in_python
 
 INFO = JobInfo(
@@ -77,3 +81,17 @@ def test_errors_speak_of_arguments() -> None:
     assert error.message == "endpoint needs model"
     assert error.hint == 'or sampling_params["max_tokens"], force_new, id_column'
     assert str(error) == f"{error.message} ({error.hint})"
+
+
+@pytest.mark.parametrize(
+    ("totals", "usd"),
+    [
+        (Totals(ok=2, unpriced=2), None),
+        (Totals(ok=2), 0.0),
+        (Totals(ok=2, cost_nanos=500_000_000, unpriced=1), 0.5),
+    ],
+    ids=["no price is known", "an engine of ours", "some have a price"],
+)
+def test_a_cost_nobody_knows_is_not_zero(totals: Totals, usd: float | None) -> None:
+    told = Progressed(job=JobId("job_1"), phase="running", rows=2, live=Live(at=0.0, totals=totals))
+    assert progress_of(told).cost_usd == usd

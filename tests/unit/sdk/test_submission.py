@@ -10,6 +10,7 @@ import nightkiln as nk
 from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.job import PromptSpec
 from nightkiln.sdk.submission import order_for, submission
+from nightkiln.sdk.wording import in_python
 from nightkiln.service.orders import Staged
 
 SUTRO = (
@@ -120,3 +121,14 @@ def test_a_path_and_a_url_are_left_to_the_reader(tmp_path: Path) -> None:
     path.touch()
     assert submission(path).path == str(path)
     assert submission("https://example.com/in.csv").order.input == "https://example.com/in.csv"
+
+
+def test_an_argument_nobody_knows_is_said_of_the_function_that_was_called() -> None:
+    with pytest.raises(TypeError, match=r"^infer\(\) got an unexpected keyword argument 'modle'"):
+        nk.Client().infer(["a"], modle="m")  # type: ignore[call-arg]
+
+
+def test_words_of_the_command_line_alone_are_left_out_in_python() -> None:
+    error = UsageError("give --column NAME, --template FILE.jinja or --messages COLUMN")
+    in_python(error)
+    assert error.message == "give column NAME or messages COLUMN"

@@ -84,3 +84,9 @@ def test_a_row_that_does_not_fit_leaves_nothing(home: Home) -> None:
     with pytest.raises(InputError, match="row 9000"):
         stage(home, frame_of(["a"] * 9000 + [7]))
     assert list(home.spool.iterdir()) == []
+
+
+def test_a_column_without_a_name_is_said_of_the_frame_and_never_of_a_file(home: Home) -> None:
+    with pytest.raises(InputError, match=r"^the dict of columns has a column without a name"):
+        stage(home, frame_of({"": ["a"]}))
+    assert not list(home.spool.iterdir())

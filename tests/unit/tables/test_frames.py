@@ -160,3 +160,8 @@ def test_an_iterator_is_taken_piece_by_piece() -> None:
     tables = frame_of(rows()).tables
     first = next(tables)
     assert len(taken) == first.num_rows < 10_000
+
+
+def test_an_arrow_array_is_no_table_and_a_typed_error() -> None:
+    with pytest.raises(UsageError, match="has no columns"):
+        frame_of(pa.array(["a", "b"]))
