@@ -62,7 +62,7 @@ class Embedded(Reading):
             spec = submit.spec_of(order, source, model=crew.model)
             return await planning.plan(self._context, order, spec, crew.backend, slots=crew.slots)
         finally:
-            await crew.backend.aclose()
+            await crew.aclose()
 
     async def head(self, order: Order) -> tuple[str, ...]:
         """The columns that the first rows of an order's input show. Raises UsageError."""
@@ -92,7 +92,7 @@ class Embedded(Reading):
             run = JobRun(self._context, order, crew, listen=listen, stop=stop)
             return await self._hold_and_run(job, how, run, said)
         finally:
-            await crew.backend.aclose()
+            await crew.aclose()
 
     async def _accepted(
         self, order: Order, spec: JobSpec, crew: Crew, *, listen: Listener, stop: asyncio.Event
@@ -137,7 +137,7 @@ class Embedded(Reading):
             run = JobRun(self._context, crew.order, crew, listen=listen, stop=stop)
             return await self._hold_and_run(job, Opening.ATTACHED, run, said)
         finally:
-            await crew.backend.aclose()
+            await crew.aclose()
 
     async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
         """What a table will take; nothing is asked or made. Raises UsageError, InputError."""
@@ -149,7 +149,7 @@ class Embedded(Reading):
                 spec = submit.spec_of(crew.order, source, model=crew.model)
                 return await estimate(self._context, spec, crew, assumed)
             finally:
-                await crew.backend.aclose()
+                await crew.aclose()
         finally:
             await asyncio.to_thread(submit.drop_spool, source)
 
@@ -178,7 +178,7 @@ class Embedded(Reading):
             if watching and job.wanted is Wanted.PAUSE:
                 return await run.ended(job)  # whoever paused it meant all who would run it
             if not job.state.is_terminal:
-                await remember(self._context, job.id, said)
+                await remember(self._context, job.id, said, backends=run.backends)
             return await run.work(job, submit.opening_of(job) if how is not Opening.NEW else how)
         finally:
             lock.release()

@@ -70,6 +70,11 @@ class JobRun:
         self._trial: Trial | None = None  # when this run only tried some rows
         self._heard: Heard | None = None  # of an endpoint, which may have models of its own choice
 
+    @property
+    def backends(self) -> int:
+        """How many backends this run shares the rows out to."""
+        return len(self._crew.names)
+
     # -- telling
 
     def opened(self, job: Job, how: Opening) -> None:
@@ -105,6 +110,7 @@ class JobRun:
                 rows=tally.fresh_rows,
                 tokens=tally.fresh_tokens,
                 not_asked=tally.not_asked,
+                backends=self.backends,
             ),
             output=self._order.output if job.state.is_terminal else None,
         )
@@ -228,8 +234,8 @@ class JobRun:
         job = await moves.begin_run(self._context, job.id, run)
         async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
             desk = self._desk(job, run, reuse)
-            lane = parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent)
-            asking = trial.Trial(desk, lane=lane, wait_s=self._order.wait_s, stop=self._stop)
+            fleet = parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent)
+            asking = trial.Trial(desk, fleet=fleet, wait_s=self._order.wait_s, stop=self._stop)
             self._tally = asking.tally
             tried = await asking.run(chosen)
         if tried.ending is not Ending.DONE:
@@ -245,12 +251,13 @@ class JobRun:
             desk = self._desk(job, run, reuse)
             runner = Runner(
                 desk,
-                lane=parts.make_lane(self._order, self._crew, desk.dice, spent=job.spent),
+                fleet=parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent),
                 settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
                 on_live=lambda live: self.listen(
                     Progressed(job=job.id, phase="running", rows=job.rows, live=live)
                 ),
                 stop=self._stop,
+                on_notice=lambda text: self.listen(Noticed(text=text)),
             )
             self._tally = runner.tally
             ending = await runner.run()

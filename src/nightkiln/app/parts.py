@@ -6,13 +6,15 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from nightkiln.app.choice import ENDPOINT_SLOTS, PILOT, Choice, choose
-from nightkiln.app.targets import Target, target_of
+from nightkiln.app.fleets import label_of, targets_of
+from nightkiln.app.targets import Target
 from nightkiln.backends.base import PromptBackend
 from nightkiln.backends.credentials import parse_credential, resolve
 from nightkiln.backends.endpoints.openai import EndpointSettings
@@ -26,7 +28,8 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.job import JobSpec
 from nightkiln.core.reuse import CacheUse
 from nightkiln.core.usage import Totals, Usage
-from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.plan.budget import Budget
 from nightkiln.plan.limiter import START
 from nightkiln.service.orders import Order
@@ -61,10 +64,10 @@ def check_order(order: Order) -> None:
 
 def check_backend(order: Order, environ: Mapping[str, str], settings: Settings) -> None:
     """Refuse half a backend before any row is read. Raises UsageError."""
-    target = target_of(order, settings)
-    named = target.order
-    if named.endpoint or named.model or named.key or named.headers:
-        choose(named, environ, why=target.why)
+    for target in targets_of(order, settings):
+        named = target.order
+        if named.endpoint or named.model or named.key or named.headers:
+            choose(named, environ, why=target.why)
 
 
 class Crew(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,18 @@ class Crew(msgspec.Struct, frozen=True, kw_only=True):
     start: "Callable[[JobSpec], Awaitable[tuple[str, ...]]]"  # makes it ready; more notices
     cache: CacheLimits = CacheLimits()
     turns: int = 1  # of requests in flight, until a new one's turn has come and gone
+    model_there: str | None = None  # what the backend calls the model; None: as the job does
+    others: "tuple[Crew, ...]" = ()  # that the rows go to as well
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All backends, as screens call them."""
+        return (self.backend.name, *(one.backend.name for one in self.others))
+
+    async def aclose(self) -> None:
+        """Let go of every backend."""
+        for one in (self, *self.others):
+            await one.backend.aclose()
 
 
 async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings) -> Crew:
@@ -89,11 +104,17 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
 
     Raises UsageError, AuthError, MissingExtra, UnreachableError.
     """
-    target = target_of(order, settings)
-    order = target.order
-    choice = choose(order, environ, why=target.why)
-    crew = _endpoint(target, choice, environ) if order.endpoint else await _engine(order, choice)
-    where = f"at {crew.backend.name}" if order.endpoint else "on this machine"
+    targets = targets_of(order, settings)
+    order = targets[0].order
+    choice = choose(order, environ, why=targets[0].why)
+    if order.endpoint:
+        crew, *others = [
+            _endpoint(one, choice, environ, label=label_of(one, targets)) for one in targets
+        ]
+        crew = msgspec.structs.replace(crew, others=tuple(others))
+    else:
+        crew = await _engine(order, choice)
+    where = f"at {_listed(crew.names)}" if order.endpoint else "on this machine"
     first = f"model {choice.model} {where}: {choice.why}"
     limits = CacheLimits(
         size_bytes=round(settings.cache_gb * 1e9), age_s=settings.cache_days * 86_400.0
@@ -101,8 +122,15 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
     return msgspec.structs.replace(crew, notices=(first, *choice.notices), cache=limits)
 
 
-def _endpoint(target: Target, choice: Choice, environ: Mapping[str, str]) -> Crew:
-    order = target.order
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _endpoint(
+    target: Target, choice: Choice, environ: Mapping[str, str], *, label: str = ""
+) -> Crew:
+    order, model = target.order, target.model_there or choice.model
     hidden = {
         name: resolve(parse_credential(reference), environ)
         for name, reference in target.secret_headers
@@ -112,17 +140,18 @@ def _endpoint(target: Target, choice: Choice, environ: Mapping[str, str]) -> Cre
     backend = prompt_backend(choice.kind)(
         EndpointSettings(
             url=url,
+            name=f"{urlsplit(url).netloc} {label}" if label else "",
             credential=secret,
             headers={**dict(order.headers), **hidden},
             secrets=tuple(hidden.values()),
             keep_bodies=True,  # recorded only for jobs that ask for it: their form says so
         )
     )
-    price = target.prices.price_of(choice.model, url, on=dt.datetime.now(dt.UTC))
+    price = target.prices.price_of(model, url, on=dt.datetime.now(dt.UTC))
     if price is None and order.caps.cost_usd is not None:
         raise UsageError(
-            f"--max-cost needs a price, and none is known for {choice.model} at {url}",
-            hint=f'set input and output under [prices."{choice.model}"] in nightkiln.toml',
+            f"--max-cost needs a price, and none is known for {model} at {url}",
+            hint=f'set input and output under [prices."{model}"] in nightkiln.toml',
         )
     return Crew(
         backend=backend,
@@ -133,6 +162,7 @@ def _endpoint(target: Target, choice: Choice, environ: Mapping[str, str]) -> Cre
         price=_unknown if price is None else price.cost_usd,
         known_price=price,
         start=_ready,
+        model_there=target.model_there,
     )
 
 
@@ -172,21 +202,28 @@ def dice() -> Dice:
     return Dice(clock=time.time, roll=random.random)
 
 
-def make_lane(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Lane:
-    """The slots to a backend, for a job that has spent so much already."""
-    return Lane(
-        crew.backend,
+def make_fleet(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Fleet:
+    """The slots to every backend, for a job that has spent so much already."""
+    return Fleet(
+        [_member(order, one) for one in (crew, *crew.others)],
+        dice=chance,
+        budget=Budget(order.caps, spent),
+        recalls=order.cache is not CacheUse.OFF,
+    )
+
+
+def _member(order: Order, crew: Crew) -> Member:
+    return Member(
+        backend=crew.backend,
         settings=LaneSettings(
             slots=crew.slots,
             start=crew.begin_with,
             timeout_s=order.timeout_s * crew.turns,
             rpm=order.rpm,
             tpm=order.tpm,
-            recalls=order.cache is not CacheUse.OFF,
+            model=crew.model_there,
         ),
         price=crew.price,
-        dice=chance,
-        budget=Budget(order.caps, spent),
     )
 
 

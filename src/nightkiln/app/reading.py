@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from nightkiln.core.errors import NotFound
 from nightkiln.core.events import JobView, Progressed
 from nightkiln.core.job import Job, JobState, Live
@@ -15,9 +17,11 @@ from nightkiln.service.cleaning import OldJob, old_jobs
 from nightkiln.service.context import Context
 from nightkiln.service.faultreport import FaultReport, Wish, faults_of
 from nightkiln.service.framing import Answered, answered
+from nightkiln.service.manner import went_to_several
 from nightkiln.service.naming import find_job
 from nightkiln.service.results import export
 from nightkiln.service.selection import EVERYTHING, Selection
+from nightkiln.service.shares import shares_of
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
@@ -43,7 +47,7 @@ class Reading:
 
     async def job(self, name: str) -> JobView:
         """A job by its id, a unique beginning of it, or `last`. Raises NotFound."""
-        return self._view(await find_job(self._context, name))
+        return await self._whole(await find_job(self._context, name))
 
     async def export(
         self,
@@ -90,7 +94,7 @@ class Reading:
         self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event
     ) -> JobView:
         """Follow a job until it is over, nobody runs it, or `stop` is set."""
-        view = await self.job(name)
+        view = self._view(await find_job(self._context, name))
         while not (view.job.state.is_terminal or not view.running or stop.is_set()):
             listen(progress_of(view.job, now=self._context.clock()))
             try:
@@ -98,9 +102,17 @@ class Reading:
                     await stop.wait()
             except TimeoutError:
                 pass
-            view = await self.job(view.job.id)
+            view = self._view(await find_job(self._context, view.job.id))
         listen(progress_of(view.job, now=self._context.clock()))
         return view
+
+    async def _whole(self, job: Job) -> JobView:
+        """A job with what each backend did for it, where there are several."""
+        view = self._view(job)
+        if not await went_to_several(self._context, job.id):
+            return view
+        shares = await asyncio.to_thread(shares_of, self._context.files(job.id), job)
+        return msgspec.structs.replace(view, shares=shares)
 
     def _view(self, job: Job) -> JobView:
         running = job.state in _RUNNING and self._context.home.is_running(job.id)

@@ -58,10 +58,16 @@ def clear_cache(root: Path) -> int:
 
 def _scope(context: Context, job: Job, crew: Crew) -> bytes:
     """Who answers, and for whom: two servers may know different models by one name."""
-    said = [context.project, str(job.spec.task), job.spec.model, crew.order.endpoint or ""]
+    said = [context.project, str(job.spec.task), job.spec.model, *_places(crew)]
     if crew.model_file is not None:
         said += [crew.order.precision, *_identity(crew.model_file)]
     return "\0".join(said).encode()
+
+
+def _places(crew: Crew) -> list[str]:
+    """Where the answers come from; two keys of one endpoint are one place."""
+    places = {(one.order.endpoint or "", one.model_there or "") for one in (crew, *crew.others)}
+    return [f"{endpoint}\n{model}" if model else endpoint for endpoint, model in sorted(places)]
 
 
 def _identity(model: Path) -> list[str]:

@@ -30,12 +30,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""  # empty: `choose` says it
     secret_headers: tuple[tuple[str, str], ...] = ()  # a header and the reference to its value
     endpoint: str | None = None  # the configured one that is used
+    model_there: str | None = None  # what it calls the model, where that is not as we do
     prices: PriceList
 
 
-def target_of(order: Order, settings: Settings) -> Target:
-    """What an order means under these settings. Raises UsageError for names that do not fit."""
-    return _Naming(order, settings).target()
+def target_of(order: Order, settings: Settings, *, at: str | None = None) -> Target:
+    """What an order means under these settings. Raises UsageError for names that do not fit.
+
+    `at` is the endpoint meant, of an alias that has several; see `nightkiln.app.fleets`.
+    """
+    return _Naming(order, settings, at).target()
 
 
 def order_under(order: Order, settings: Settings) -> Order:
@@ -97,8 +101,9 @@ def _file_of(settings: Settings, under: str, key: str) -> str:
 class _Naming:
     """One order being read: what was said of endpoint and model, and by whom."""
 
-    def __init__(self, order: Order, settings: Settings) -> None:
+    def __init__(self, order: Order, settings: Settings, at: str | None) -> None:
         self._order = order
+        self._alias_at = at
         self._settings = settings
         self._endpoint, self._endpoint_from = self._said("endpoint", order.endpoint)
         self._model, self._model_from = self._said("model", order.model)
@@ -147,7 +152,7 @@ class _Naming:
     def _fits(self, endpoint: str, model: str) -> bool:
         """True where a model may be meant to be at an endpoint."""
         if (alias := self._settings.models.get(model)) is not None:
-            return alias.endpoint == endpoint
+            return endpoint in alias.places
         found = self._settings.endpoints.get(endpoint)
         if found is not None and model in found.models:
             return True
@@ -163,8 +168,12 @@ class _Naming:
     def _aliased(self, name: str, alias: ModelAlias) -> Target:
         key = dotted("models", name)
         why = f"{key} in {self._settings.origin(key).file}, {_by(self._model_from)}"
-        if alias.endpoint is not None:
-            return self._at(alias.endpoint, alias.model or name, why, alias)
+        if alias.places:
+            meant = self._alias_at or self._endpoint
+            place = next((one for one in alias.places if one == meant), alias.places[0])
+            target = self._at(place, alias.model or name, why, alias)
+            theirs = self._settings.endpoints[place].names.get(name)
+            return msgspec.structs.replace(target, model_there=theirs or target.model_there)
         return self._here(alias.file, why, alias)
 
     def _named(self, endpoint: str) -> Target:
@@ -227,6 +236,7 @@ class _Naming:
                 (key, value) for key, value in kept if reference_of(value) is not None
             ),
             endpoint=name,
+            model_there=found.names.get(model),
             prices=prices_for(self._settings, name),
         )
 

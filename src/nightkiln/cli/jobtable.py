@@ -14,8 +14,9 @@ from nightkiln.cli.numbers import (
     money,
     saved_usd,
     saved_words,
+    share_words,
 )
-from nightkiln.core.events import JobView
+from nightkiln.core.events import BackendShare, JobView
 from nightkiln.core.explain import fix_for
 from nightkiln.core.job import JobState
 from nightkiln.core.usage import Totals
@@ -80,6 +81,7 @@ class JobPage(JobRow, frozen=True, kw_only=True):
     reused: int  # rows answered by the answer to an identical request
     saved_tokens: int
     saved_usd: float | None  # None: no price is known
+    backends: tuple[BackendShare, ...] = ()  # where the rows went to several
     faults: tuple[FaultCount, ...]
     columns: tuple[str, ...]
     input_path: str
@@ -135,6 +137,7 @@ def full_report(view: JobView, home: Path) -> JobPage:
         reused=totals.reused,
         saved_tokens=totals.saved_tokens,
         saved_usd=saved_usd(totals),
+        backends=view.shares,
         faults=tuple(
             FaultCount(fault=name, count=number, fix=fix_for(name))
             for name, number in sorted(totals.faults.items(), key=lambda item: -item[1])
@@ -187,6 +190,7 @@ def page_of(page: JobPage) -> str:
         ("attempts", count(page.attempts)),
         ("tokens", _tokens(page)),
         ("cost", cost),
+        *(("backend", share_words(share)) for share in page.backends),
         ("identical", _saved(page)),
         ("maybe billed", count(page.maybe_billed) if page.maybe_billed else ""),
         ("input", f"{page.input} ({bytes_of(page.input_bytes)})"),

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Final
 
+from nightkiln.core.events import BackendShare
 from nightkiln.core.usage import NANOS_PER_USD, Totals
 
 _STEPS: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -82,3 +83,9 @@ def local_time(at: float) -> str:
 def clock_time(at: float) -> str:
     """Epoch seconds as `14:02` of this machine's clock."""
     return local_time(at)[-5:]
+
+
+def share_words(share: BackendShare) -> str:
+    """What one backend of several did, in a line."""
+    cost = "cost unknown" if share.cost_usd is None else money(share.cost_usd)
+    return f"{share.backend}: {count(share.rows)} rows, {cost}"

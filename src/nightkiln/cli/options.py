@@ -33,9 +33,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     input_name: str
     output: str | None
     endpoint: str | None
+    more_endpoints: tuple[str, ...] = ()
     model: str | None
     task: str = "chat"
     key: str | None
+    more_keys: tuple[str, ...] = ()
     header: tuple[str, ...]
     prompt: str | None
     column: tuple[str, ...]
@@ -106,7 +108,9 @@ def order_of(asked: Asked, settings: Settings, *, on_terminal: bool) -> Order:
         ),
         output_schema=None if asked.schema is None else schema_of(asked.schema),
         endpoint=settings.endpoint,
+        more_endpoints=asked.more_endpoints,
         key=asked.key,
+        more_keys=asked.more_keys,
         headers=tuple(header_of(text) for text in asked.header),
         timeout_s=settings.timeout,
         concurrency=settings.concurrency,

@@ -147,6 +147,10 @@ def parts_of(event: Progressed, *, now: float, elapsed_s: float, reused: int) ->
         parts.append(Part(f"!{short(totals.truncated)}", "yellow", rank=7, joined=True))
     if totals.failed:
         parts.append(Part(f"✗{short(totals.failed)}", "red", rank=7, joined=True))
+    if event.live.backends > 1:
+        down = f" ({event.live.down} down)" if event.live.down else ""
+        colour = "yellow" if down else ""
+        parts.append(Part(f"{event.live.backends} backends{down}", colour, rank=3))
     if event.live.waiting:
         return [*parts, Part(f"waiting: {event.live.waiting}", "yellow")]
     if event.live.rows_per_s:

@@ -85,6 +85,8 @@ def run(
     from nightkiln.cli.terminal import terminal
 
     allowance = allowance_of(allow_errors)
+    for name in ("endpoint", "key"):  # the first of each is as it always was
+        asked[name], asked[f"more_{name}s"] = next(iter(asked[name]), None), asked[name][1:]
     options = Asked(**asked)
     chosen = settings({**flags_of(options), "no_color": no_color or None})
     shown = terminal(sys.stderr, no_color=chosen.no_color)
@@ -123,7 +125,8 @@ def _ran(order: "Order", screen: "Screen") -> int:
     if ended.trial is not None:
         if not screen.goes_on(ended.trial, to_stderr=to_stderr):
             return 0
-        changes = Changes(endpoint=order.endpoint, headers=order.headers, wait_s=order.wait_s)
+        endpoint = None if order.more_endpoints else order.endpoint
+        changes = Changes(endpoint=endpoint, headers=order.headers, wait_s=order.wait_s)
         paid = sum(not one.reused for one in ended.trial.tried)
         return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr, paid=paid)
     return screen.finish(

@@ -71,8 +71,10 @@ MODEL: Final = OptionGroup(
     "The model",
     click.option(
         "--endpoint",
+        multiple=True,
         metavar="URL|NAME",
-        help="Base URL of an OpenAI-compatible server, or its name in nightkiln.toml.",
+        help="Base URL of an OpenAI-compatible server, or its name in nightkiln.toml; repeatable:"
+        " several share the rows.",
     ),
     click.option(
         "--model",
@@ -81,7 +83,11 @@ MODEL: Final = OptionGroup(
         " an OpenVINO folder or hf:org/repo[:file].  [default: the pilot]",
     ),
     click.option(
-        "--key", metavar="REF", help="Where the API key is: env:NAME or file:PATH, never the key."
+        "--key",
+        multiple=True,
+        metavar="REF",
+        help="Where the API key is: env:NAME or file:PATH, never the key; repeatable: several for"
+        " one endpoint share the rows, for several endpoints one each.",
     ),
     click.option(
         "--header", multiple=True, metavar="K=V", help="Sent with every request; repeatable."
@@ -130,7 +136,8 @@ PACE: Final = OptionGroup(
         "--concurrency",
         type=CountOrAuto(),
         metavar="N|auto",
-        help="Requests in flight, at most.  [default: auto, what the backend turns out to bear]",
+        help="Requests in flight at each backend, at most.  [default: auto, what it turns out to"
+        " bear]",
     ),
     click.option(
         "--rpm",

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from nightkiln.cli.numbers import count, money, saved_usd, saved_words, short, span
+from nightkiln.cli.numbers import count, money, saved_usd, saved_words, share_words, short, span
 from nightkiln.cli.options import Allowance
-from nightkiln.core.events import Ended, FaultSample, Opening, Planned
+from nightkiln.core.events import BackendShare, Ended, FaultSample, Opening, Planned
 from nightkiln.core.job import JobState
 
 ROW_ERRORS = 3
@@ -49,6 +49,7 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[FaultSample, ...]
     answered_by: tuple[str, ...]  # models that answered and were not asked
     output: str | None
+    backends: tuple[BackendShare, ...] = ()  # where the rows went to several
     exit_code: int
 
 
@@ -94,6 +95,7 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         faults=ended.faults,
         answered_by=ended.answered_by,
         output=ended.output,
+        backends=ended.shares,
         exit_code=exit_code,
     )
 
@@ -173,6 +175,7 @@ def _figures(ended: Ended, model: str) -> list[str]:
         speed = f"{short(ended.rows_per_s)} rows/s, {short(ended.tokens_per_s)} tok/s"
         lines.append(_line("speed", speed))
     lines.append(_line("cost", _cost(ended, model)))
+    lines += [_line("backend", share_words(share)) for share in ended.shares]
     if ended.spent.maybe_billed:
         lines.append(
             _line("maybe billed", f"{count(ended.spent.maybe_billed)} requests were sent and")

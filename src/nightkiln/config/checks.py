@@ -47,7 +47,7 @@ def reference_of(text: str) -> CredentialRef | None:
 
 def references(endpoint: Endpoint) -> tuple[CredentialRef, ...]:
     """Every reference of an endpoint: its key's and its headers'."""
-    said = [*([endpoint.key] if endpoint.key else []), *endpoint.headers.values()]
+    said = [*([endpoint.key] if endpoint.key else []), *endpoint.keys, *endpoint.headers.values()]
     return tuple(found for text in said if (found := reference_of(text)) is not None)
 
 
@@ -63,6 +63,7 @@ def _endpoint(section: Endpoint, key: str, layer: Layer, home: Path) -> Endpoint
     name, said = layer.names(dotted(key, "key")), section.key
     if said is not None and reference_of(said) is None:
         raise ConfigError(f"{name} is no reference, and a key is never kept in a file", hint=HINT)
+    _check_keys(section, layer.names(dotted(key, "keys")))
     headers = {
         header: _header(header, value, layer.names(dotted(f"{key}.headers", header)))
         for header, value in section.headers.items()
@@ -70,10 +71,20 @@ def _endpoint(section: Endpoint, key: str, layer: Layer, home: Path) -> Endpoint
     return msgspec.structs.replace(
         section,
         key=said if said is None else _anchored_reference(said, layer, home),
+        keys=tuple(_anchored_reference(one, layer, home) for one in section.keys),
         headers={
             header: _anchored_reference(value, layer, home) for header, value in headers.items()
         },
     )
+
+
+def _check_keys(section: Endpoint, name: str) -> None:
+    if any(reference_of(one) is None for one in section.keys):
+        raise ConfigError(f"{name} is no reference, and a key is never kept in a file", hint=HINT)
+    if section.keys and section.key is not None:
+        raise ConfigError(f"{name} stands beside `key`", hint="put all of them into `keys`")
+    if len(set(section.keys)) != len(section.keys):
+        raise ConfigError(f"{name} names one key twice")
 
 
 def _check_url(url: str, name: str) -> None:
@@ -107,7 +118,8 @@ def _anchored_reference(text: str, layer: Layer, home: Path) -> str:
 
 
 def _alias(section: ModelAlias, key: str, layer: Layer, home: Path) -> ModelAlias:
-    if (section.endpoint is None) == (section.file is None):
+    said = (section.endpoint is not None, bool(section.endpoints), section.file is not None)
+    if sum(said) != 1:
         raise ConfigError(
             f"{layer.names(key)} has to have an endpoint or a file, and not both",
             hint='write endpoint = "NAME" and model = "ITS NAME THERE", or file = "PATH"',
@@ -127,7 +139,9 @@ def check_aliases(
 ) -> None:
     """Refuse an alias for an endpoint that nobody configured. Raises ConfigError."""
     for name, (alias, layer) in models.items():
-        if alias.endpoint is not None and alias.endpoint not in endpoints:
-            where = layer.names(f"{dotted('models', name)}.endpoint")
-            message = f"{where} is {alias.endpoint!r}, and no [endpoints] has that name"
-            raise unknown(message, alias.endpoint, endpoints, "there are")
+        key = "endpoint" if alias.endpoint is not None else "endpoints"
+        for place in alias.places:
+            if place not in endpoints:
+                where = layer.names(f"{dotted('models', name)}.{key}")
+                message = f"{where} is {place!r}, and no [endpoints] has that name"
+                raise unknown(message, place, endpoints, "there are")

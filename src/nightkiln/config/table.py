@@ -30,6 +30,7 @@ Address = Annotated[str, Meta(description="an http:// or https:// URL without a 
 Reference = Annotated[
     str, Meta(description="a reference, env:NAME or file:PATH, never the secret itself")
 ]
+References = Annotated[tuple[str, ...], Meta(description="a list of references, as for `key`")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Slots = Annotated[int, Meta(ge=1, le=16384, description="a whole number from 1 to 16384")]
 Whole = Annotated[int, Meta(description="a whole number")]
@@ -62,6 +63,10 @@ class Endpoint(Section, frozen=True, kw_only=True):
 
     url: Annotated[Address, Means("base URL, up to and including /v1")]
     key: Annotated[Reference | None, Means("where its API key is", secret=True)] = None
+    keys: Annotated[
+        References,
+        Means("several instead of one: rows are shared out to them, each at its own pace"),
+    ] = ()
     headers: Annotated[
         Headers,
         Means("sent with every request; a value may be a reference as for `key`", secret=True),
@@ -69,6 +74,9 @@ class Endpoint(Section, frozen=True, kw_only=True):
     models: Annotated[
         Texts, Means("models it serves; `--model` with one of them finds this endpoint")
     ] = ()
+    names: Annotated[
+        Headers, Means("what it calls a model, where that is not as you do: ASKED = ITS NAME")
+    ] = {}
     concurrency: Annotated[Slots | None, Means("requests in flight", default="as above")] = None
     prices: Annotated[dict[str, ModelPrice], Means("prices that hold at this endpoint only")] = {}
 
@@ -77,6 +85,7 @@ class ModelAlias(Section, frozen=True, kw_only=True):
     """A short name for a model, used by `--model NAME`: one at an endpoint, or a model file."""
 
     endpoint: Annotated[Text | None, Means("the NAME of an `[endpoints.NAME]`")] = None
+    endpoints: Annotated[Texts, Means("several instead of one: rows are shared out to them")] = ()
     model: Annotated[
         Text | None, Means("its name at that endpoint", default="the alias itself")
     ] = None
@@ -89,6 +98,11 @@ class ModelAlias(Section, frozen=True, kw_only=True):
     temperature: Annotated[NotNegative | None, Means("how freely it answers")] = None
     seed: Annotated[Whole | None, Means("for models that take one")] = None
     params: Annotated[Fields, Means("other fields of the request, as `--param`")] = {}
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The names of the endpoints that serve it."""
+        return self.endpoints if self.endpoint is None else (self.endpoint,)
 
 
 class Engine(Section, frozen=True, kw_only=True):

@@ -53,3 +53,4 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     totals: Totals  # of the whole chunk, its base part included
     spent: Totals  # what this generation's attempts added
+    by_backend: tuple[tuple[str, Totals], ...] = ()  # the same by who got it; empty: not told

@@ -56,6 +56,14 @@ class FaultSample(msgspec.Struct, frozen=True, kw_only=True):
     fix: str
 
 
+class BackendShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What one backend of several did for a job."""
+
+    backend: str
+    rows: int
+    cost_usd: float | None  # None: no price is known
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended; what the summary prints."""
 
@@ -77,6 +85,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0  # of those, the ones that outputs leave out
     capped: bool = False  # a cap on what the job may use stopped it
     trial: Trial | None = None  # some rows were tried, and the rest waits for a word
+    shares: tuple[BackendShare, ...] = ()  # where the rows went to several backends
     answered_by: tuple[str, ...] = ()  # models that answered this run and were not asked
 
 
@@ -85,6 +94,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
     job: Job
     running: bool  # some process works on it now
+    shares: tuple[BackendShare, ...] = ()  # where the rows went to several backends
 
     @property
     def standing(self) -> str:

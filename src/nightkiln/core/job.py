@@ -155,6 +155,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     in_flight: int = 0
     slots: int = 0
     waiting: str = ""  # why nothing moves, if nothing does
+    backends: int = 1  # that the rows go to
+    down: int = 0  # of them, those that take none now
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

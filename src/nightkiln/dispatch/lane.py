@@ -6,77 +6,47 @@ task per row costs more than that in memory and scheduling; a timer per retry
 or per wait costs another.
 
 The way chosen: one task per slot, each taking the next row whenever it is free.
-Rows that must wait lie in one heap with one timer. What may go out at all is
+The rows lie in one place that all lanes of a job share. What may go out at all is
 asked of the breaker (is the backend there?), the gate (how many, how fast?) and
-the retry quota (does asking again help?); all are pure and live in `plan`. A
-row ends here only by an answer or by a fault of its own; a backend that is gone
-makes rows wait.
+the retry quota (does asking again help?), and of the route (should another lane
+go first?); all are pure and live in `plan`. A row ends here only by an answer or
+by a fault of its own; a backend that is gone makes rows wait, or go elsewhere.
 
 Nothing here opens chunks, writes parts or knows of jobs.
 """
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from nightkiln.backends.base import PromptBackend
 from nightkiln.core import crashpoints
 from nightkiln.core.answer import Attempt, Reply
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
-from nightkiln.core.usage import Totals, Usage
-from nightkiln.dispatch.joins import Following
-from nightkiln.dispatch.openchunk import INTERRUPTED, OpenChunk, Try, unsayable
-from nightkiln.dispatch.rows import Rows
+from nightkiln.core.usage import Usage
+from nightkiln.dispatch.member import Common, Member
+from nightkiln.dispatch.openchunk import Form, Try, cut_off, unsayable
+from nightkiln.dispatch.peers import Peers
 from nightkiln.dispatch.wakeups import Wakeups
 from nightkiln.plan.breaker import Breaker
-from nightkiln.plan.budget import Budget, Caps
 from nightkiln.plan.gate import Gate
 from nightkiln.plan.limiter import AdaptiveLimit
 from nightkiln.plan.pacing import Pacer
 from nightkiln.plan.quota import RetryQuota
-from nightkiln.plan.retry import GiveUp, RetryPolicy
+from nightkiln.plan.retry import GiveUp
+from nightkiln.plan.route import ELSEWHERE_S, LOOK_AGAIN_S, TYPICAL
 
 BEAT_S: Final = 0.1
 LAG_S: Final = 0.05  # later than this, and our own loop is what is slow
 _NO_USAGE: Final = Usage()
 
 
-class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lane is told once."""
-
-    slots: int = 64  # at most
-    start: int | None = None  # slots to begin with and to adapt from; None: all, and no fewer
-    rpm: float | None = None  # requests a minute that the user allows
-    tpm: float | None = None  # tokens a minute
-    timeout_s: float = 600.0  # of one attempt
-    policy: RetryPolicy = RetryPolicy()
-    recalls: bool = True  # an answer also serves identical requests that come a little later
-
-
-class Dice(msgspec.Struct, frozen=True):
-    """Time and chance, handed in so that tests may own them."""
-
-    clock: Callable[[], float]  # epoch seconds
-    roll: Callable[[], float]  # uniform in [0, 1)
-
-
 class Lane:
-    """The slots to one backend. Owned by a runner: `start`, `add`, then `stop`."""
+    """The slots to one backend. Owned by a fleet: `start`, then `stop`."""
 
-    def __init__(
-        self,
-        backend: PromptBackend,
-        *,
-        settings: LaneSettings,
-        price: Callable[[Usage], float | None],
-        dice: Dice,
-        budget: Budget | None = None,
-    ) -> None:
-        self.backend = backend
+    def __init__(self, member: Member, common: Common) -> None:
+        settings = member.settings
+        self.backend = member.backend
         self.breaker = Breaker()
         self.quota = RetryQuota()
         most = settings.slots
@@ -84,34 +54,35 @@ class Lane:
         self.gate = Gate(limiter, Pacer(rpm=settings.rpm, tpm=settings.tpm))
         self.answered_any = False  # the backend has answered in this lane's life
         self.in_flight = 0
-        self.on_low: Callable[[], None] = lambda: None  # only a round of rows is left
-        self._settings = settings
-        self.budget = budget or Budget(Caps(), Totals())
-        self._price = price
-        self._dice = dice
-        self._rows = Rows(self.quota)
-        self.joins = Following(recalls=settings.recalls, go=self._rows.next)
+        self.held: Fault | None = None  # whose retries the quota holds back
+        self.form: Form | None = None  # of requests to this backend, where it is not the chunk's
+        self.settings = settings
+        self._budget = common.budget
+        self._price = member.price
+        self.typical_usd = member.price(TYPICAL)
+        self._dice = common.dice
+        self._on_low = common.on_low
+        self._rows = common.rows
+        self._joins = common.joins
+        self.number = self._rows.join(self)
+        self._peers = Peers(())
+        self.took_s = 0.0  # an answer, on average; only kept beside peers
         self._wakeups = Wakeups(asyncio.get_running_loop())
         self._heart: asyncio.TimerHandle | None = None
         self._beat_at = 0.0  # loop time
         self.refused_at = -math.inf  # loop time; the last fault that made a row wait
         self._blocked_until = 0.0  # loop time; a throttle asked us to wait
         self._stopping = False
-        self._lonely = False  # a suspect is in flight
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
 
     # -- for the owner
 
-    def start(self) -> None:
-        """Open the slots."""
+    def start(self, peers: "tuple[Lane, ...]" = ()) -> None:
+        """Open the slots, beside the other lanes of the job."""
+        self._peers = Peers(peers, than=self.typical_usd)
+        self._rows.mark()
         self._man_slots()
-
-    def add(self, chunk: OpenChunk) -> None:
-        """Queue a chunk's open rows behind those already queued."""
-        self.joins.learn(chunk)
-        self._rows.add(chunk)
-        self._wakeups.all()
 
     async def stop(self, *, drain_s: float) -> None:
         """Take no more rows, wait for those in flight, then cut the rest off."""
@@ -140,14 +111,9 @@ class Lane:
         wait = max(self._blocked_until, self.gate.pacer.ready_at(now)) - now
         if wait > 0.5 and not self.in_flight:
             return f"throttled by {self.backend.name} for {wait:.0f} s"
-        if self._rows.held is not None and not self.in_flight:
-            return f"retries are held back, too many requests fail ({self._rows.held.code})"
+        if self.held is not None and not self.in_flight:
+            return f"retries are held back, too many requests fail ({self.held.code})"
         return ""
-
-    @property
-    def capped(self) -> str:
-        """Which cap of the budget nothing more can go under; empty while something is under way."""
-        return "" if self.in_flight else self.budget.reason(self._dice.clock())
 
     @property
     def slots(self) -> int:
@@ -155,30 +121,57 @@ class Lane:
         return self.gate.limiter.limit
 
     @property
-    def waiting(self) -> int:
-        """Rows that were asked and wait for their next try, and rows that follow others."""
-        return self._rows.waiting + len(self.joins)
+    def is_open(self) -> bool:
+        """True while only probes may go."""
+        return self.breaker.is_open
 
-    @property
-    def queued(self) -> int:
-        """Rows not in flight."""
-        return len(self._rows) + len(self.joins)
+    def wake(self, when: float | None = None) -> None:
+        """Wake one slot, now or at a loop time."""
+        if when is None:
+            self._wakeups.one()
+        else:
+            self._wakeups.at(when)
+
+    def wake_all(self) -> None:
+        """Wake every slot that sleeps."""
+        self._wakeups.all()
+
+    # -- beside other lanes
+
+    def elsewhere(self, now: float) -> bool:
+        """True when another lane could take a row soon."""
+        return self._peers.could_serve(now)
+
+    def may_serve(self, now: float, *, within_s: float = 0.0) -> bool:
+        """True when nothing but full slots keeps a row from going out here by then."""
+        if self.breaker.is_open or self._stopping or self._blocked_until > now + within_s:
+            return False
+        return self.gate.pacer.ready_at(now) <= now + within_s
+
+    def _lets_others_go(self, now: float) -> bool:
+        """True when cheaper or, at the end, quicker lanes should take the ready rows."""
+        if self.breaker.is_open or not self._peers.lets_go(self, self._rows, now):
+            return False
+        self._wakeups.at(now + LOOK_AGAIN_S)
+        return True
 
     # -- taking the next row
 
     async def _slot(self) -> None:
+        rows, joins = self._rows, self._joins
         while not self._stopping:
             try_ = self._take()
             if try_ is None:
                 await self._wakeups.sleep()
                 continue
-            if len(self._rows.ready) == self.slots:
-                self.on_low()
-            if try_.key is not None and not self.breaker.is_open and self.joins.holds(try_):
+            if len(rows.ready) == rows.low_mark:
+                self._on_low()
+            if try_.key is not None and not self.breaker.is_open and joins.holds(try_):
                 continue  # a probe always leaves: it says whether the backend is back
             self.in_flight += 1
+            rows.in_flight += 1
             try_.stamp = self.gate.sent(self._loop.time(), self.in_flight)
-            self.budget.sent()
+            self._budget.sent()
             if self._heart is None and self.gate.limiter.adapts:
                 self._beat()
             if self._wakeups.any_idle and self.in_flight < self.slots:
@@ -187,47 +180,50 @@ class Lane:
                 await self._attempt(try_)
             finally:
                 self.in_flight -= 1
+                rows.in_flight -= 1
                 if try_.leads:
-                    self.joins.ended(try_)
-                if self._lonely or (self._rows.alone and not self.in_flight):
-                    self._lonely = False
-                    self._wakeups.all()
+                    joins.ended(try_)
+                if rows.lonely or (rows.alone and not rows.in_flight):
+                    rows.lonely = False
+                    rows.wake_all()
+                if rows.pinched:
+                    rows.pinched = False
+                    rows.wake(but=self)
 
     def _take(self) -> Try | None:
         """The row that may go out now; None when there is none, with a timer set."""
         rows = self._rows
-        if self._lonely or not (rows.ready or rows.alone or rows.waiting):
+        if rows.lonely or rows.is_empty:
             return None
         now = self._loop.time()
-        if rows.waiting:
+        if (when := rows.next_at) is not None:
             rows.ripen(now)
             if (when := rows.next_at) is not None:
                 self._wakeups.at(when)
-        if not (rows.ready or self._may_go_alone()) or not self._may_send(now):
+        if not (rows.ready or rows.returned or rows.alone) or not self._may_send(now):
             return None
-        if rows.ready:
-            return rows.pop()
-        self._lonely = True
-        return rows.alone.popleft()
+        if self._peers and self._lets_others_go(now) and not rows.returned:
+            return None
+        try_ = rows.pick(self, now)
+        if try_ is not None and self.breaker.is_open:
+            self.breaker.allow(now)  # this is its probe
+        return try_
 
     def _may_send(self, now: float) -> bool:
         """What throttles and the breaker say; when they say no, something will wake the slots."""
         when = self.gate.ready_at(now, self.in_flight)
         if when == math.inf:
             return False  # whoever comes back goes on
+        if self.breaker.is_open:
+            when = max(when, self.breaker.next_at() or 0.0)
         when = max(when, self._blocked_until)
         if when > now:
             self._wakeups.at(when)
             return False
-        if not self.budget.may_send(self._dice.clock()):
+        if not self._budget.may_send(self._dice.clock()):
+            self._rows.pinched = bool(self._peers)
             return False  # a reply may make room; else the owner sees it in `capped`
-        if self.breaker.is_open and not self.breaker.allow(now):
-            self._wakeups.at(self.breaker.next_at() or now + 1.0)
-            return False
         return True
-
-    def _may_go_alone(self) -> bool:
-        return bool(self._rows.alone) and not self.in_flight and not self._rows.waiting
 
     def _man_slots(self) -> None:
         """Open the slots that the limit allows; one that was opened stays, idle or not."""
@@ -245,6 +241,7 @@ class Lane:
         if not self.in_flight:
             return
         self.gate.limiter.tick(now)
+        self._rows.mark()
         self._man_slots()
         self._wakeups.one()
         self._beat_at = now + BEAT_S
@@ -259,10 +256,10 @@ class Lane:
         crashpoints.reach("journal.sent")
         sent_at, started = self._dice.clock(), self._loop.time()
         try:
-            outcome = await self._answer(try_, started + self._settings.timeout_s)
+            outcome = await self._answer(try_, started + self.settings.timeout_s)
         except asyncio.CancelledError:
-            chunk.faulted(row, self._end(try_, sent_at, started, _cut_off(sent=True)))
-            self.budget.lost()
+            chunk.faulted(row, self._end(try_, sent_at, started, cut_off(sent=True)))
+            self._budget.lost()
             raise
         if isinstance(outcome, Reply):
             self._replied(try_, outcome, sent_at, started)
@@ -277,14 +274,14 @@ class Lane:
         except asyncio.CancelledError:
             now = self._loop.time()
             try_.chunk.faulted(
-                try_.row, self._end(try_, self._dice.clock(), now, _cut_off(sent=False))
+                try_.row, self._end(try_, self._dice.clock(), now, cut_off(sent=False))
             )
             raise
 
     async def _answer(self, try_: Try, deadline: float) -> Reply | Fault:
         """The row boundary: whatever happens in here is this attempt's fault."""
         try:
-            request = try_.chunk.request(try_.row, larger=try_.larger)
+            request = try_.chunk.request(try_.row, larger=try_.larger, form=self.form)
             return await self.backend.answer(request, deadline=deadline)
         except UsageError as error:  # a body that this backend has no words for
             return unsayable(error)
@@ -313,22 +310,24 @@ class Lane:
         now = self._loop.time()
         self.breaker.on_ok(now)
         self.gate.answered(now, try_.stamp, latency_s=now - started, usage=reply.usage)
-        self.budget.ended(reply.usage, attempt.cost_usd)
+        self._budget.ended(reply.usage, attempt.cost_usd)
         if reply.limits is not None:
             self.gate.told(now, reply.limits)
         if len(self._tasks) < self.slots:
             self._man_slots()
-        self.quota.on_ok(now, try_.retrying)
+        if self._peers:
+            self.took_s += (now - started - self.took_s) * (0.05 if self.took_s else 1.0)
+        self.quota.on_ok(now, try_.retrying if try_.failed_at >> self.number & 1 else None)
         if misfit is None:
             try_.chunk.answered(try_.row, attempt, reply)
             if try_.key is not None:
-                self.joins.answered(try_, attempt, reply)
+                self._joins.answered(try_, attempt, reply)
         elif try_.larger:
             try_.chunk.failed(try_.row, attempt, misfit)
         else:
             try_.larger = True
             try_.chunk.faulted(try_.row, attempt)
-            self._later(try_, now)
+            self._rows.later(try_, now)
 
     def _end(self, try_: Try, sent_at: float, started: float, fault: Fault) -> Attempt:
         return Attempt(
@@ -352,8 +351,8 @@ class Lane:
         )
         if was_open and not self.breaker.is_open:
             self._wakeups.all()  # the probe's fault was a sign of life
-        self.budget.failed(fault)
-        policy, ours = self._settings.policy, self._is_backends_own(fault)
+        self._budget.failed(fault)
+        policy, ours = self.settings.policy, self._is_backends_own(fault)
         try_.overloads += fault.kind is FaultClass.OVERLOAD
         try_.throttles += fault.kind is FaultClass.THROTTLE
         try_.counted += not ours and policy.is_counted(fault, overloads=try_.overloads)
@@ -373,7 +372,16 @@ class Lane:
         self.refused_at = now
         if fault.kind is FaultClass.THROTTLE:
             self._blocked_until = max(self._blocked_until, now + (fault.retry_after_s or 0.0))
-        self._later(try_, now + delay)
+        self._give_back(try_, fault, now, delay)
+
+    def _give_back(self, try_: Try, fault: Fault, now: float, delay: float) -> None:
+        """The row waits for its next try: here, or sooner at another lane."""
+        try_.failed_at |= 1 << self.number
+        try_.failed_last = self.number
+        try_.here_at = now + max(delay, ELSEWHERE_S)
+        if delay and self._peers.takes(try_, fault, now, is_down=self.breaker.is_open):
+            delay = 0.0
+        self._rows.later(try_, now + delay)
 
     def _is_backends_own(self, fault: Fault) -> bool:
         """True when a fault says nothing about its row, because the backend is down.
@@ -385,14 +393,4 @@ class Lane:
         if self.breaker.counts_against_row:
             return False
         heard = fault.status is not None or fault.kind is FaultClass.PROTOCOL
-        return not (heard and self.answered_any and not self._rows.untried)
-
-    def _later(self, try_: Try, when: float) -> None:
-        self._rows.later(try_, when)
-        self._wakeups.at(when)
-
-
-def _cut_off(*, sent: bool) -> Fault:
-    """The end of an attempt that our own stop cut off."""
-    kind = FaultClass.AMBIGUOUS if sent else FaultClass.LOCAL
-    return Fault(kind=kind, code=INTERRUPTED, message="stopped by the user", sent=sent)
+        return not (heard and self.answered_any and not self._rows.any_untried())

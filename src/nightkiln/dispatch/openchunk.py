@@ -33,6 +33,9 @@ class Try:
     __slots__ = (
         "chunk",
         "counted",
+        "failed_at",
+        "failed_last",
+        "here_at",
         "key",
         "larger",
         "leads",
@@ -58,6 +61,9 @@ class Try:
         self.throttles = 0
         self.retrying: Fault | None = None  # the fault it is being retried for
         self.suspect = False  # of poison: every one of its attempts runs alone
+        self.failed_at = 0  # a bit for every lane where it failed
+        self.failed_last = -1  # the number of the last of them ...
+        self.here_at = 0.0  # ... and when that one may ask it again (loop time)
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +131,14 @@ class OpenChunk:
         """How many workers died with this row in flight."""
         return self._recovered.deaths(row)
 
-    def request(self, row: int, *, larger: bool = False) -> Request:
-        """The row's request, at the larger budget if `larger`. Raises what the encoder raises."""
-        encode = (self._form.larger if larger else None) or self._form.encode
-        return Request(row, encode(self._prompts[row]), self._form.task)
+    def request(self, row: int, *, larger: bool = False, form: Form | None = None) -> Request:
+        """The row's request, at the larger budget if `larger`. Raises what the encoder raises.
+
+        `form` is that of the backend it goes to, where another one calls the model otherwise.
+        """
+        form = form or self._form
+        encode = (form.larger if larger else None) or form.encode
+        return Request(row, encode(self._prompts[row]), form.task)
 
     def misfit(self, reply: Reply) -> Fault | None:
         """Why a reply is not what the job asks for, or None."""
@@ -295,6 +305,12 @@ def unsayable(error: UsageError) -> Fault:
         message=error.message[:MESSAGE_LIMIT],
         sent=False,
     )
+
+
+def cut_off(*, sent: bool) -> Fault:
+    """The end of an attempt that our own stop cut off."""
+    kind = FaultClass.AMBIGUOUS if sent else FaultClass.LOCAL
+    return Fault(kind=kind, code=INTERRUPTED, message="stopped by the user", sent=sent)
 
 
 def _without_body(attempt: Attempt) -> Attempt:

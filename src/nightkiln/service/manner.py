@@ -28,7 +28,10 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str | None = None  # as the order named it; None: the pilot
     endpoint: str | None = None
+    more_endpoints: tuple[str, ...] = ()
     key: str | None = None  # a reference: env:NAME or file:PATH
+    more_keys: tuple[str, ...] = ()
+    backends: int = 1  # that these names meant when the job was run last
     header_names: tuple[str, ...] = ()  # their values have to be given again
     secret_endpoint: bool = False  # there was an endpoint, and its address held a secret
     timeout_s: float = 600.0
@@ -58,13 +61,17 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None  # for a backend that takes nothing; None: without limit
 
 
-def manner_of(order: Order) -> Manner:
+def manner_of(order: Order, *, backends: int = 1) -> Manner:
     """The part of an order that may be kept and is not in the job's spec."""
-    secret = order.endpoint is not None and _holds_secret(order.endpoint)
+    addresses = () if order.endpoint is None else (order.endpoint, *order.more_endpoints)
+    secret = any(map(_holds_secret, addresses))
     return Manner(
         model=order.model if order.endpoint else _absolute_model(order.model),
         endpoint=None if secret else order.endpoint,
+        more_endpoints=() if secret else order.more_endpoints,
         key=_absolute_key(order.key),
+        more_keys=tuple(key for one in order.more_keys if (key := _absolute_key(one))),
+        backends=backends,
         header_names=tuple(name for name, _ in order.headers),
         secret_endpoint=secret,
         timeout_s=order.timeout_s,
@@ -82,16 +89,22 @@ def manner_of(order: Order) -> Manner:
     )
 
 
-async def remember(context: Context, job: JobId, order: Order) -> None:
+async def remember(context: Context, job: JobId, order: Order, *, backends: int = 1) -> None:
     """Keep how a job is run from here on. Raises DiskError.
 
     A job that was begun to get new answers goes on with new answers.
     """
-    manner, before = manner_of(order), await _kept(context, job)
+    manner, before = manner_of(order, backends=backends), await _kept(context, job)
     if before is not None and before.cache is CacheUse.REFRESH and manner.cache is CacheUse.AUTO:
         manner = msgspec.structs.replace(manner, cache=CacheUse.REFRESH)
     text = msgspec.json.encode(manner).decode()
     await context.store.write(lambda tx: jobs.set_manner(tx, job, text))
+
+
+async def went_to_several(context: Context, job: JobId) -> bool:
+    """True where the job's rows were last shared out to several backends."""
+    kept = await _kept(context, job)
+    return kept is not None and kept.backends > 1
 
 
 async def reuse_wanted(context: Context, job: JobId) -> tuple[Dedupe, CacheUse]:
@@ -122,7 +135,9 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
         task=job.spec.task,
         sampling=job.spec.sampling,
         endpoint=changes.endpoint or kept.endpoint,
+        more_endpoints=() if changes.endpoint else kept.more_endpoints,
         key=changes.key or kept.key,
+        more_keys=() if changes.key or changes.endpoint else kept.more_keys,
         headers=changes.headers,
         timeout_s=changes.timeout_s or kept.timeout_s,
         concurrency=changes.concurrency or kept.concurrency,

@@ -31,7 +31,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     output_schema: bytes | None = None  # the text of a JSON schema
     endpoint: str | None = None  # None: the model runs in this process
+    more_endpoints: tuple[str, ...] = ()  # that share the rows with the first
     key: str | None = None  # a reference: env:NAME or file:PATH
+    more_keys: tuple[str, ...] = ()  # of the same endpoint, or of the others in their order
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 600.0  # of one attempt
     concurrency: int | None = None  # None: found out, or what an engine of ours needs

@@ -6,13 +6,14 @@ from typing import Final
 import msgspec
 import pyarrow.parquet as pq
 
-from nightkiln.core.events import Ended, FaultSample
+from nightkiln.core.events import BackendShare, Ended, FaultSample
 from nightkiln.core.explain import FAULTS
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job
 from nightkiln.core.usage import NANOS_PER_USD
 from nightkiln.service import badrows
 from nightkiln.service.context import Context
+from nightkiln.service.shares import shares_of
 from nightkiln.tables.badrows import BAD_ROW
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.parts import IMPLIED
@@ -29,6 +30,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     rows: int  # answered by this run
     tokens: int
     not_asked: int = 0  # bad rows among those this run met
+    backends: int = 1  # that this run asked
 
 
 async def summarise(
@@ -41,6 +43,9 @@ async def summarise(
     skipped = min(bad, job.totals.failed) if job.spec.source.on_bad_row == "skip" else 0
     if job.state.is_terminal and job.totals.failed > skipped:
         samples = await asyncio.to_thread(_samples, context.files(job.id), job, skipped)
+    shares: tuple[BackendShare, ...] = ()
+    if figures.backends > 1:
+        shares = await asyncio.to_thread(shares_of, context.files(job.id), job)
     not_asked = bad if job.state.is_terminal else figures.not_asked
     return Ended(
         job=job.id,
@@ -58,6 +63,7 @@ async def summarise(
         output=output,
         bad=bad,
         skipped=skipped,
+        shares=shares,
     )
 
 

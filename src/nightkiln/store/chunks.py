@@ -156,16 +156,16 @@ async def commit(tx: Tx, held: Lease, sealed: Sealed, *, now: float, backend: st
             totals=codec.text_of(moved), spent=codec.text_of(spent), commit_seq=after.commit_seq
         )
     )
-    await ledger.add(
-        tx,
-        ledger.Entry(
+    model = codec.spec_of(job["spec"]).model
+    for name, spent_there in sealed.by_backend or ((backend, sealed.spent),):
+        entry = ledger.Entry(
             project=ProjectId(job["project_id"]),
             day=ledger.day_of(now),
-            backend=backend,
-            model=codec.spec_of(job["spec"]).model,
-            totals=sealed.spent,
-        ),
-    )
+            backend=name,
+            model=model,
+            totals=spent_there,
+        )
+        await ledger.add(tx, entry)
     return after
 
 

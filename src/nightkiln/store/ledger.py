@@ -21,7 +21,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     project: ProjectId
     day: str  # UTC, 2026-12-01
-    backend: str  # "" where a chunk's attempts went to more than one
+    backend: str
     model: str
     totals: Totals
 

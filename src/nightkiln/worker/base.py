@@ -13,7 +13,7 @@ import msgspec
 from nightkiln.core.chunk import Lease, Sealed
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, Live
-from nightkiln.dispatch.lane import Dice
+from nightkiln.dispatch.member import Dice
 from nightkiln.vault.home import JobFiles
 from nightkiln.worker.heard import Heard
 from nightkiln.worker.reusing import Reuse

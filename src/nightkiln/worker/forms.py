@@ -8,6 +8,7 @@ from nightkiln.backends.base import PromptBackend
 from nightkiln.backends.spoken import encoder_of
 from nightkiln.core.job import JobSpec
 from nightkiln.core.request import Prompt
+from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.openchunk import Form
 from nightkiln.tables.schema import AnswerSchema
 
@@ -26,6 +27,20 @@ def form_of(spec: JobSpec, backend: PromptBackend) -> Form:
         keep_bodies=spec.keep_bodies,
         task=spec.task,
     )
+
+
+def give_forms(spec: JobSpec, fleet: Fleet) -> Form:
+    """Tell every lane how its backend is asked; the form of the first. Raises UsageError.
+
+    They differ in what the backend calls the model, and in its dialect.
+    """
+    for lane in fleet.lanes:
+        there = lane.settings.model
+        named = spec if there is None else msgspec.structs.replace(spec, model=there)
+        lane.form = form_of(named, lane.backend)
+    form = fleet.lanes[0].form
+    assert form is not None
+    return form
 
 
 def _with_more_tokens(spec: JobSpec) -> JobSpec:

@@ -24,11 +24,11 @@ from nightkiln.core.errors import (
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.job import JobState, Live, Wanted
 from nightkiln.core.usage import Totals
-from nightkiln.dispatch.lane import Lane
+from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.worker.base import Desk
-from nightkiln.worker.forms import form_of
+from nightkiln.worker.forms import give_forms
 from nightkiln.worker.pace import Pace
 from nightkiln.worker.window import Window
 
@@ -67,27 +67,29 @@ class Runner:
         self,
         desk: Desk,
         *,
-        lane: Lane,
+        fleet: Fleet,
         settings: RunSettings,
         on_live: Callable[[Live], None],
         stop: asyncio.Event,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._job = desk.job
         self._leases = desk.leases
         self._clock = desk.dice.clock
-        self._lane = lane
+        self._fleet = fleet
         self._settings = settings
         self._on_live = on_live
+        self._on_notice = on_notice
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(desk.job.totals)
         self._told = desk.job.live.totals if desk.job.live is not None else Totals()
         self.pace = Pace(self._loop.time())
         self.waiting = ""
-        form = form_of(desk.job.spec, lane.backend)
+        form = give_forms(desk.job.spec, fleet)
         self._window = Window(desk, form=form, tally=self.tally)
         self._pulse = asyncio.Event()
-        lane.on_low = self._pulse.set
+        fleet.on_low = self._pulse.set
         self._chunk_rows = 16  # of the largest chunk seen, to lease no more than is needed
         self._sealing: dict[int, asyncio.Task[None]] = {}
         self._more = True  # the store may have more open chunks
@@ -101,7 +103,7 @@ class Runner:
         # each full collection looks at it again while every slot waits.
         gc.freeze()
         try:
-            self._lane.start()
+            self._fleet.start()
             ending = await self._work()
         finally:
             gc.unfreeze()
@@ -116,8 +118,10 @@ class Runner:
                 return Ending.DONE
             if (ending := await self._told_to_end()) is not None:
                 return ending
-            self._check_lane()
-            if reason := self._lane.capped:
+            for text in self._fleet.news():
+                self._on_notice(text)
+            check_fleet(self._fleet)
+            if reason := self._fleet.capped:
                 self.waiting = reason
                 return Ending.CAPPED
             if self._waited_enough():
@@ -134,8 +138,8 @@ class Runner:
         work at hand: fresh rows go past them, up to a bound, and their answers
         are what lets retries go again.
         """
-        aside = min(self._lane.waiting, _ASIDE * self._lane.slots)
-        target = 2 * self._lane.slots + aside
+        aside = min(self._fleet.waiting, _ASIDE * self._fleet.slots)
+        target = 2 * self._fleet.slots + aside
         if self._window.unanswered < target:
             target += target // 2
         try:
@@ -145,6 +149,8 @@ class Runner:
                 self._more = bool(opened)
                 for chunk in opened:
                     self._begin(chunk)
+            if not self._more:
+                self._fleet.no_more()
         except DiskError as error:
             self._window.troubles["lease"] = error
         else:
@@ -153,10 +159,10 @@ class Runner:
     def _begin(self, chunk: OpenChunk) -> None:
         chunk.on_answered = self._answered
         for attempt in chunk.all_attempts():  # in the journal, and in no sum yet
-            self._lane.budget.had(attempt.usage, attempt.cost_usd)
+            self._fleet.budget.had(attempt.usage, attempt.cost_usd)
         self._chunk_rows = max(self._chunk_rows, chunk.lease.chunk.rows)
         if chunk.unanswered:
-            self._lane.add(chunk)
+            self._fleet.add(chunk)
         else:
             self._answered(chunk)
 
@@ -170,7 +176,7 @@ class Runner:
         """Seal and commit; a full disk is waited out, for the answers are safe elsewhere."""
         while True:
             try:
-                await self._window.seal(chunk, backend=self._lane.backend.name)
+                await self._window.seal(chunk, backend=self._fleet.names[0])
             except DiskError as error:
                 self._window.troubles["seal"] = error
                 await asyncio.sleep(_SEAL_AGAIN_S)
@@ -180,7 +186,7 @@ class Runner:
 
     def _look_for_bugs(self) -> None:
         """Raise what killed a slot, a healing or a sealing (Fenced among them)."""
-        if (bug := self._lane.broken()) is not None:
+        if (bug := self._fleet.broken()) is not None:
             raise bug
         self._window.check_healing()
         for number, task in list(self._sealing.items()):
@@ -201,19 +207,11 @@ class Runner:
             return Ending.GONE
         return {Wanted.CANCEL: Ending.CANCEL, Wanted.PAUSE: Ending.PAUSE}.get(job.wanted)
 
-    def _check_lane(self) -> None:
-        """Before the first answer, what is wrong with the backend ends the run."""
-        fault = self._lane.breaker.fault
-        if fault is None or self._lane.answered_any:
-            return
-        if (error := error_of(fault, self._lane.backend.name)) is not None:
-            raise error
-
     def _waited_enough(self) -> bool:
         limit, now = self._settings.wait_s, self._loop.time()
         trouble = self._window.trouble
-        self.waiting = trouble.message if trouble else self._lane.waiting_for()
-        refused = self._lane.refused_at > self._moved_at  # busy, and yet nobody is answered
+        self.waiting = trouble.message if trouble else self._fleet.waiting_for()
+        refused = self._fleet.refused_at > self._moved_at  # busy, and yet nobody is answered
         if self.tally.fresh_rows != self._moved_rows or not (self.waiting or refused):
             self._moved_at, self._moved_rows = now, self.tally.fresh_rows
         return limit is not None and now - self._moved_at > limit
@@ -241,8 +239,10 @@ class Runner:
             totals=totals,
             rows_per_s=self.pace.rows_per_s,
             tokens_per_s=self.pace.tokens_per_s,
-            in_flight=self._lane.in_flight,
-            slots=self._lane.slots,
+            in_flight=self._fleet.in_flight,
+            slots=self._fleet.slots,
+            backends=len(self._fleet.lanes),
+            down=self._fleet.down,
             waiting=self.waiting,
         )
 
@@ -258,8 +258,8 @@ class Runner:
     # -- the end
 
     async def _finish(self) -> None:
-        """Stop the lane, keep every answer, and let go of everything."""
-        await self._lane.stop(drain_s=self._settings.drain_s)
+        """Stop the fleet, keep every answer, and let go of everything."""
+        await self._fleet.stop(drain_s=self._settings.drain_s)
         try:
             async with asyncio.timeout(LEAVE_S):  # a disk that fills up now must not hold us
                 await asyncio.gather(*self._sealing.values(), return_exceptions=True)
@@ -288,3 +288,20 @@ def error_of(fault: Fault, backend: str) -> NightkilnError | None:
             f"no connection to {said}", hint="check --endpoint, and that the server runs"
         )
     return None
+
+
+def check_fleet(fleet: Fleet) -> None:
+    """Before the first answer, what is wrong with every backend ends the run."""
+    if fleet.answered_any:
+        return
+    errors: list[NightkilnError] = []
+    for lane in fleet.lanes:
+        fault = lane.breaker.fault
+        error = None if fault is None else error_of(fault, lane.backend.name)
+        if error is None:
+            return
+        errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    said = "; ".join(error.message for error in errors)
+    raise type(errors[0])(f"no backend takes the rows: {said}", hint=errors[0].hint)

@@ -37,7 +37,22 @@ def seal(
     path = files.part(lease.chunk.number, lease.chunk.epoch)
     sha256, size = write_part(path, table)
     totals = _with_savings(totals_of(table), lease.chunk.totals, answers)
-    return Sealed(sha256=sha256, size_bytes=size, totals=totals, spent=spent_on(attempts))
+    spent = spent_on(attempts)
+    return Sealed(
+        sha256=sha256,
+        size_bytes=size,
+        totals=totals,
+        spent=spent,
+        by_backend=_by_backend(attempts, spent),
+    )
+
+
+def _by_backend(attempts: Sequence[Attempt], spent: Totals) -> tuple[tuple[str, Totals], ...]:
+    """What was spent where, for the ledger."""
+    names = sorted({attempt.backend for attempt in attempts})
+    if len(names) == 1:
+        return ((names[0], spent),)
+    return tuple((name, spent_on(a for a in attempts if a.backend == name)) for name in names)
 
 
 def _with_savings(totals: Totals, before: Totals, answers: Iterable[Answer]) -> Totals:

@@ -14,12 +14,12 @@ import msgspec
 from nightkiln.core.answer import Answer
 from nightkiln.core.errors import DiskError, Fenced
 from nightkiln.core.job import JobState, Live, Wanted
-from nightkiln.dispatch.lane import Lane
+from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.worker.base import Desk
-from nightkiln.worker.forms import form_of
-from nightkiln.worker.runner import DRAIN_S, LEAVE_S, TICK_S, Ending, error_of
+from nightkiln.worker.forms import give_forms
+from nightkiln.worker.runner import DRAIN_S, LEAVE_S, TICK_S, Ending, check_fleet
 from nightkiln.worker.window import Window
 
 _OPEN: Final = 64  # chunks at once, besides what the window holds by bytes
@@ -40,15 +40,15 @@ class Trial:
     """One trial by one process. `run` once, then throw away."""
 
     def __init__(
-        self, desk: Desk, *, lane: Lane, wait_s: float | None, stop: asyncio.Event
+        self, desk: Desk, *, fleet: Fleet, wait_s: float | None, stop: asyncio.Event
     ) -> None:
         self.tally = Tally(desk.job.totals)
         self._desk = desk
-        self._lane = lane
+        self._fleet = fleet
         self._wait_s = wait_s
         self._stop = stop
         self._loop = asyncio.get_running_loop()
-        self._window = Window(desk, form=form_of(desk.job.spec, lane.backend), tally=self.tally)
+        self._window = Window(desk, form=give_forms(desk.job.spec, fleet), tally=self.tally)
         self._answers: dict[int, Answer] = {}
         self._moved_at = self._looked_at = self._loop.time()
         self._moved_rows = 0
@@ -58,7 +58,7 @@ class Trial:
         started = self._loop.time()
         ending = Ending.STOPPED
         try:
-            self._lane.start()
+            self._fleet.start()
             ending = await self._work(rows)
         finally:
             await self._finish(rows)
@@ -67,7 +67,7 @@ class Trial:
             answers=tuple(self._answers[row] for row in sorted(self._answers)),
             elapsed_s=self._loop.time() - started,
             fresh_tokens=self.tally.fresh_tokens,
-            waiting=self._lane.waiting_for() if ending is Ending.WAITED else "",
+            waiting=self._fleet.waiting_for() if ending is Ending.WAITED else "",
         )
 
     async def _work(self, rows: Mapping[int, frozenset[int]]) -> Ending:
@@ -75,7 +75,7 @@ class Trial:
         while left:
             for chunk in await self._opened(left, rows):
                 left.remove(chunk.lease.chunk.number)
-                self._lane.add(chunk)
+                self._fleet.add(chunk)
             if not self._window.open:
                 return Ending.DONE  # the others are committed: somebody was here before
             while any(chunk.lacks(rows[number]) for number, chunk in self._window.open.items()):
@@ -99,18 +99,14 @@ class Trial:
 
     async def _told_to_end(self) -> Ending | None:
         """Why this ends early, if it does. Raises before the first answer what `run` would."""
-        if (bug := self._lane.broken()) is not None:
+        if (bug := self._fleet.broken()) is not None:
             raise bug
         self._window.check_healing()
         if self._stop.is_set():
             return Ending.STOPPED
-        fault = self._lane.breaker.fault
-        if fault is not None and not self._lane.answered_any:
-            error = error_of(fault, self._lane.backend.name)
-            if error is not None:
-                raise error
+        check_fleet(self._fleet)
         now = self._loop.time()
-        if self.tally.fresh_rows != self._moved_rows or not self._lane.waiting_for():
+        if self.tally.fresh_rows != self._moved_rows or not self._fleet.waiting_for():
             self._moved_at, self._moved_rows = now, self.tally.fresh_rows
         if self._wait_s is not None and now - self._moved_at > self._wait_s:
             return Ending.WAITED
@@ -130,7 +126,7 @@ class Trial:
             await self._window.leave(chunk)
 
     async def _finish(self, rows: Mapping[int, frozenset[int]]) -> None:
-        await self._lane.stop(drain_s=DRAIN_S)
+        await self._fleet.stop(drain_s=DRAIN_S)
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._leave(rows)

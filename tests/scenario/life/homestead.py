@@ -16,7 +16,7 @@ from nightkiln.core.chunk import ChunkState
 from nightkiln.core.errors import NotFound
 from nightkiln.core.job import Job, JobState
 from nightkiln.core.usage import Totals, summed
-from nightkiln.dispatch.lane import Dice
+from nightkiln.dispatch.member import Dice
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.service import deletion
 from nightkiln.service.context import Context

@@ -11,7 +11,8 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.job import Job, JobState, PromptSpec
 from nightkiln.core.request import Request
 from nightkiln.core.usage import Usage
-from nightkiln.dispatch.lane import Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk, Try
 from nightkiln.dispatch.tally import Tally
 from nightkiln.plan.retry import RetryPolicy
@@ -191,16 +192,15 @@ class World(Homestead):
         desk, stop = await self._desk(life), asyncio.Event()
         backend = _script(life)
         backend.when_asked = lambda request: self._asked(life, backend, request, asks, stop)
-        lane = Lane(
-            backend,
+        member = Member(
+            backend=backend,
             settings=LaneSettings(slots=slots, policy=RetryPolicy(base_s=0.0)),
             price=lambda _: 0.0,
-            dice=self.dice,
         )
         seen: list[int] = []
         runner = Runner(
             desk,
-            lane=lane,
+            fleet=Fleet([member], dice=self.dice),
             settings=RunSettings(slots=slots, drain_s=5.0),
             on_live=lambda live: seen.append(live.totals.answered),
             stop=stop,

@@ -1,13 +1,15 @@
-"""One lane in a storm, in virtual time: real dispatch and plan, journals in memory, no threads."""
+"""A fleet in a storm, in virtual time: real dispatch and plan, journals in memory, no threads."""
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import cast
 
 from nightkiln.core.answer import Answer
 from nightkiln.core.chunk import Chunk, ChunkState, Lease
 from nightkiln.core.ids import JobId, RunId
-from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.plan.limiter import START
 from nightkiln.testing.clock import run_jumping
@@ -41,8 +43,12 @@ class MemoryJournal:
 class Sea:
     """Everything a seed's run leaves to look at."""
 
-    def __init__(self, weather: Weather, seed: int) -> None:
-        self.backend = StormyBackend(weather, seed)
+    def __init__(self, weathers: Sequence[Weather], seed: int) -> None:
+        self.backends = [
+            StormyBackend(weather, seed + 7919 * number, name=f"stormy {number}")
+            for number, weather in enumerate(weathers)
+        ]
+        self.backend = self.backends[0]
         self.chunks: list[OpenChunk] = []
         self.ended_at = 0.0
         self._dice = random.Random(seed + 2)
@@ -54,10 +60,12 @@ class Sea:
 
     async def _sail(self, prompts: list[str], *, keyed: bool, most: int) -> None:
         loop = asyncio.get_running_loop()
-        lane = Lane(
-            self.backend,
-            settings=LaneSettings(slots=most, start=min(START, most), timeout_s=TIMEOUT_S),
-            price=lambda _: 0.001,
+        settings = LaneSettings(slots=most, start=min(START, most), timeout_s=TIMEOUT_S)
+        fleet = Fleet(
+            [
+                Member(backend=one, settings=settings, price=lambda _: 0.001)
+                for one in self.backends
+            ],
             dice=Dice(clock=loop.time, roll=self._dice.random),
         )
         over = asyncio.Event()
@@ -69,19 +77,20 @@ class Sea:
             if not left:
                 over.set()
 
-        lane.start()
+        fleet.start()
         for first in range(0, len(prompts), CHUNK_ROWS):
             chunk = self._chunk(first, prompts[first : first + CHUNK_ROWS], keyed=keyed)
             chunk.on_answered = answered
             self.chunks.append(chunk)
-            lane.add(chunk)
+            fleet.add(chunk)
+        fleet.no_more()
         try:
             async with asyncio.timeout(LONGEST_S):
                 await over.wait()
         finally:
             self.ended_at = loop.time()
-            await lane.stop(drain_s=1.0)
-        if (bug := lane.broken()) is not None:
+            await fleet.stop(drain_s=1.0)
+        if (bug := fleet.broken()) is not None:
             raise bug
 
     def _chunk(self, first: int, prompts: list[str], *, keyed: bool) -> OpenChunk:

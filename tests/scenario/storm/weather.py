@@ -92,7 +92,8 @@ def drawn(seed: int) -> Weather:
 class StormyBackend:
     """Implements `backends.base.PromptBackend` under a weather."""
 
-    def __init__(self, weather: Weather, seed: int) -> None:
+    def __init__(self, weather: Weather, seed: int, *, name: str = "stormy") -> None:
+        self._name = name
         self.weather = weather
         self.asked: Counter[bytes] = Counter()  # by body
         self.answered: Counter[bytes] = Counter()
@@ -106,7 +107,7 @@ class StormyBackend:
     @property
     def name(self) -> str:
         """A name for attempts."""
-        return "stormy"
+        return self._name
 
     def encoder(self, spec: JobSpec) -> Callable[[Prompt], bytes]:
         """The prompt itself."""

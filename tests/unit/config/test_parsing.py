@@ -112,7 +112,7 @@ FILE_ERRORS: dict[str, tuple[dict[str, object], str, str]] = {
     "an unknown name in a section": (
         {"endpoints": {"team": {"ulr": "x"}}},
         "nightkiln.toml: endpoints.team.ulr is no setting",
-        "did you mean url? endpoints.team takes: url, key, headers, models, concurrency, prices",
+        "did you mean url? endpoints.team takes: url, key, keys, headers, models, names,",
     ),
     "a wrong type": (
         {"timeout": "soon"},

@@ -12,7 +12,8 @@ import pytest
 from nightkiln.core.answer import Answer
 from nightkiln.core.chunk import Chunk, ChunkState, Lease
 from nightkiln.core.ids import JobId, RunId
-from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.plan.retry import RetryPolicy
 from nightkiln.testing.backends import ScriptedBackend, encode_prompt
@@ -29,22 +30,30 @@ def prompt_of(row: int) -> str:
     return f"row {row}"
 
 
-class Stage:
-    """A lane, its backend and the chunks it was given."""
+def member_of(backend: ScriptedBackend, *, slots: int = 4, price_usd: float = 1.0) -> Member:
+    """A backend that costs so much a token of output."""
+    return Member(
+        backend=backend,
+        settings=LaneSettings(slots=slots, timeout_s=30.0, policy=POLICY),
+        price=lambda usage: price_usd * usage.output_tokens,
+    )
 
-    def __init__(self, folder: Path, writer: JournalWriter, *, slots: int, roll: float) -> None:
-        self.backend = ScriptedBackend()
-        self.lane = Lane(
-            self.backend,
-            settings=LaneSettings(slots=slots, timeout_s=30.0, policy=POLICY),
-            price=lambda usage: float(usage.output_tokens),
-            dice=Dice(clock=lambda: 1000.0, roll=lambda: roll),
-        )
+
+class Stage:
+    """A fleet, mostly of one lane, its backends and the chunks it was given."""
+
+    def __init__(
+        self, folder: Path, writer: JournalWriter, members: Sequence[Member], *, roll: float
+    ) -> None:
+        self.fleet = Fleet(members, dice=Dice(clock=lambda: 1000.0, roll=lambda: roll))
+        self.lane = self.fleet.lanes[0]
+        self.backend = backend_of(members[0])
+        self.backends = [backend_of(member) for member in members]
         self.chunks: list[OpenChunk] = []
         self._folder = folder
         self._writer = writer
         self._numbers = itertools.count()
-        self.lane.start()
+        self.fleet.start()
 
     async def add(
         self,
@@ -89,7 +98,7 @@ class Stage:
         )
         self.chunks.append(chunk)
         if tell:
-            self.lane.add(chunk)
+            self.fleet.add(chunk)
         return chunk
 
     def _path(self, number: int) -> Path:
@@ -98,7 +107,7 @@ class Stage:
     async def until(self, done: Callable[[], bool], *, within_s: float = 36_000.0) -> None:
         """Wait in virtual time until something is so."""
         await until(done, within_s=within_s)
-        assert self.lane.broken() is None
+        assert self.fleet.broken() is None
 
     async def until_answered(self, *, within_s: float = 36_000.0) -> None:
         """Wait until every row of every chunk has its answer."""
@@ -118,6 +127,11 @@ class Stage:
         return {answer.row: answer for chunk in self.chunks for answer in chunk.answers()}
 
 
+def backend_of(member: Member) -> ScriptedBackend:
+    assert isinstance(member.backend, ScriptedBackend)
+    return member.backend
+
+
 async def until(done: Callable[[], bool], *, within_s: float) -> None:
     step_s = 0.01
     async with asyncio.timeout(within_s):
@@ -127,24 +141,33 @@ async def until(done: Callable[[], bool], *, within_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def staged(folder: Path, *, slots: int, roll: float) -> AsyncIterator[Stage]:
+async def staged(folder: Path, members: Sequence[Member], *, roll: float) -> AsyncIterator[Stage]:
     writer = JournalWriter()
-    stage = Stage(folder, writer, slots=slots, roll=roll)
+    stage = Stage(folder, writer, members, roll=roll)
     try:
         yield stage
     finally:
-        stage.backend.open()
-        await stage.lane.stop(drain_s=0.0)
+        for backend in stage.backends:
+            backend.open()
+        await stage.fleet.stop(drain_s=0.0)
         for chunk in stage.chunks:
             chunk.journal.close()
         await writer.aclose()
 
 
-def perform(folder: Path, play: Play, *, slots: int = 4, roll: float = 0.5) -> None:
-    """Run a play on a loop whose time jumps."""
+def perform(
+    folder: Path,
+    play: Play,
+    *,
+    slots: int = 4,
+    roll: float = 0.5,
+    members: Callable[[], Sequence[Member]] | None = None,
+) -> None:
+    """Run a play on a loop whose time jumps; `members` make a fleet of several backends."""
 
     async def main() -> None:
-        async with staged(folder, slots=slots, roll=roll) as stage:
+        chosen = [member_of(ScriptedBackend(), slots=slots)] if members is None else members()
+        async with staged(folder, chosen, roll=roll) as stage:
             await play(stage)
 
     run_jumping(main())
@@ -154,7 +177,7 @@ def perform(folder: Path, play: Play, *, slots: int = 4, roll: float = 0.5) -> N
 def on_stage(tmp_path: Path) -> Callable[..., None]:
     """Runs a play in virtual time."""
 
-    def run(play: Play, *, slots: int = 4, roll: float = 0.5) -> None:
-        perform(tmp_path, play, slots=slots, roll=roll)
+    def run(play: Play, **more: Any) -> None:
+        perform(tmp_path, play, **more)
 
     return run

@@ -71,7 +71,7 @@ async def check(stage: Stage, deaths: dict[int, int]) -> None:
     answers = stage.answers()
     assert set(answers) == set(range(40))
     assert stage.backend.most_in_flight <= len(stage.lane._tasks)
-    assert stage.lane.queued == 0
+    assert stage.fleet.queued == 0
     for row, count in deaths.items():
         if count == 2:
             assert stage.backend.beside.get(row, 0) == 0

@@ -29,7 +29,7 @@ async def add(
     rows = list(rows)
     chunk = await stage.add(rows, tell=False, form=form, **more)  # type: ignore[arg-type]
     chunk.keys = {row: b"%016d" % (row % groups) for row in rows}
-    stage.lane.add(chunk)
+    stage.fleet.add(chunk)
     return chunk
 
 
@@ -50,7 +50,7 @@ def test_identical_rows_in_flight_are_asked_once(on_stage: Run) -> None:
             assert saved is not None
             assert (saved.tokens, saved.cost_usd) == (10, 5.0)
         assert not answers[0].reused
-        assert (stage.lane.queued, stage.lane.waiting) == (0, 0)
+        assert (stage.fleet.queued, stage.fleet.waiting) == (0, 0)
 
     on_stage(play, slots=8)
 
@@ -61,7 +61,7 @@ def test_a_follower_holds_no_slot_and_is_in_no_journal_until_it_is_answered(on_s
         await add(stage, range(10))
         await add(stage, [20, 21], groups=30)
         await stage.until(lambda: stage.backend.in_flight == 3)
-        assert (stage.lane.in_flight, stage.lane.waiting) == (3, 9)
+        assert (stage.fleet.in_flight, stage.fleet.waiting) == (3, 9)
         sent = [frame for frame in stage.written() if isinstance(frame, Sent)]
         assert [frame.tries for frame in sent] == [((0, 1),)]
         stage.backend.open()
@@ -191,7 +191,7 @@ def test_stopping_loses_no_follower_and_ends_only_what_was_sent(on_stage: Run) -
         stage.backend.shut()
         chunk = await add(stage, range(8))
         await stage.until(lambda: stage.backend.in_flight == 1)
-        await stage.lane.stop(drain_s=0.1)
+        await stage.fleet.stop(drain_s=0.1)
         assert chunk.unanswered == 8
         known = Recovered()
         known.absorb(await stage.frames())
@@ -204,7 +204,7 @@ def test_what_drains_at_a_stop_answers_its_followers_too(on_stage: Run) -> None:
     async def play(stage: Stage) -> None:
         chunk = await add(stage, range(8))
         await stage.until(lambda: stage.backend.in_flight == 1)
-        await stage.lane.stop(drain_s=5.0)
+        await stage.fleet.stop(drain_s=5.0)
         assert chunk.unanswered == 0
 
     on_stage(play)
@@ -241,7 +241,7 @@ def test_every_row_ends_with_exactly_one_answer(
     recalls: bool,
 ) -> None:
     async def play(stage: Stage) -> None:
-        stage.lane.joins._recalls = recalls
+        stage.fleet.joins._recalls = recalls
         for row, outcomes in scripts.items():
             stage.backend.script(prompt_of(row), outcomes)
         died = [
@@ -254,7 +254,7 @@ def test_every_row_ends_with_exactly_one_answer(
         await stage.until_answered(within_s=24 * 3600.0)
         answers = stage.answers()
         assert set(answers) == set(range(40))
-        assert (stage.lane.queued, len(stage.lane.joins)) == (0, 0)
+        assert (stage.fleet.queued, len(stage.fleet.joins)) == (0, 0)
         for row, answer in answers.items():
             if answer.reused:
                 leaders = [

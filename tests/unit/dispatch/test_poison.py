@@ -70,7 +70,7 @@ def test_a_chunk_of_which_only_poison_is_left_ends_at_once(on_stage: Run) -> Non
         ended: list[OpenChunk] = []
         chunk = await stage.add([2], before=deaths(2, 3), tell=False)
         chunk.on_answered = ended.append
-        stage.lane.add(chunk)
+        stage.fleet.add(chunk)
         assert ended == [chunk]
 
     on_stage(play)

@@ -26,7 +26,7 @@ def test_what_is_in_flight_may_finish(on_stage: Run) -> None:
     async def play(stage: Stage) -> None:
         chunk = await stage.add(range(20))
         await stage.until(lambda: stage.backend.in_flight == 4)
-        await stage.lane.stop(drain_s=10.0)
+        await stage.fleet.stop(drain_s=10.0)
         assert stage.backend.asks.total() == 4
         assert chunk.unanswered == 16
         assert not stage.backend.cancelled
@@ -40,7 +40,7 @@ def test_what_does_not_finish_in_time_is_cut_off_and_has_an_end(on_stage: Run) -
         await stage.add(range(20))
         await stage.until(lambda: stage.backend.in_flight == 4)
         began = asyncio.get_running_loop().time()
-        await stage.lane.stop(drain_s=10.0)
+        await stage.fleet.stop(drain_s=10.0)
         assert 10.0 <= asyncio.get_running_loop().time() - began < 11.0
         known = await recovered(stage)
         for row in range(4):
@@ -56,9 +56,9 @@ def test_what_waits_for_its_journal_is_cut_off_too(on_stage: Run) -> None:
     async def play(stage: Stage) -> None:
         chunk = await stage.add(range(4), tell=False)
         chunk.journal.close()  # as after a broken write: nothing is written any more
-        stage.lane.add(chunk)
+        stage.fleet.add(chunk)
         await stage.until(lambda: stage.lane.in_flight == 4)
-        await stage.lane.stop(drain_s=1.0)
+        await stage.fleet.stop(drain_s=1.0)
         assert stage.backend.asks.total() == 0
         attempts = [attempt for attempt in chunk.all_attempts() if attempt.fault is not None]
         assert [a.fault.kind for a in attempts if a.fault] == [FaultClass.LOCAL] * 4
@@ -71,7 +71,7 @@ def test_an_interrupted_attempt_costs_the_row_nothing_next_time(on_stage: Run) -
         stage.backend.shut()
         await stage.add([0])
         await stage.until(lambda: stage.backend.in_flight == 1)
-        await stage.lane.stop(drain_s=0.0)
+        await stage.fleet.stop(drain_s=0.0)
         again = await stage.add([0], before=await stage.frames(), tell=False)
         (try_,) = again.tries()
         assert (try_.number, try_.counted) == (1, 0)

@@ -8,7 +8,7 @@ import pytest
 from nightkiln.core.answer import Attempt
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState, PromptSpec
-from nightkiln.dispatch.lane import Dice
+from nightkiln.dispatch.member import Dice
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.service import moves, submit

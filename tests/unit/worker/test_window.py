@@ -10,7 +10,8 @@ from nightkiln.core.answer import Attempt
 from nightkiln.core.chunk import ChunkState
 from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState, PromptSpec, Wanted
-from nightkiln.dispatch.lane import Dice, Lane, LaneSettings
+from nightkiln.dispatch.fleet import Fleet
+from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.plan.retry import RetryPolicy
@@ -60,14 +61,14 @@ def window_of(desk: Desk) -> Window:
 def runner_of(
     desk: Desk, backend: ScriptedBackend, stop: asyncio.Event, *, slots: int, wait_s: float = 60.0
 ) -> Runner:
-    lane = Lane(
-        backend,
+    member = Member(
+        backend=backend,
         settings=LaneSettings(slots=slots, policy=RetryPolicy(base_s=0.0)),
         price=lambda _: 0.0,
-        dice=desk.dice,
     )
+    fleet = Fleet([member], dice=desk.dice)
     settings = RunSettings(slots=slots, wait_s=wait_s, drain_s=1.0)
-    return Runner(desk, lane=lane, settings=settings, on_live=lambda _: None, stop=stop)
+    return Runner(desk, fleet=fleet, settings=settings, on_live=lambda _: None, stop=stop)
 
 
 async def known(context: Context, job: Job) -> list[tuple[ChunkState, int]]:
