@@ -124,21 +124,7 @@ PROMPT: Final = OptionGroup(
     ),
     click.option("--system", metavar="TEXT", help="A system message before every prompt."),
 )
-PACE: Final = OptionGroup(
-    "The pace",
-    click.option(
-        "--concurrency",
-        type=CountOrAuto(),
-        metavar="N|auto",
-        help="Requests in flight, at most.  [default: auto, what the backend turns out to bear]",
-    ),
-    click.option(
-        "--rpm",
-        type=_POSITIVE,
-        metavar="N",
-        help="Requests a minute.  [default: what the provider's headers and refusals teach]",
-    ),
-    click.option("--tpm", type=_POSITIVE, metavar="N", help="Tokens a minute, in and out."),
+CAPS: Final = (  # also said anew when a job goes on
     click.option(
         "--max-cost",
         type=_POSITIVE,
@@ -154,11 +140,28 @@ PACE: Final = OptionGroup(
         metavar="TIME",
         help="Ask nothing after it and pause: a span (90m, 2d) or a moment (2026-11-20T06:00).",
     ),
+)
+PACE: Final = OptionGroup(
+    "The pace",
+    click.option(
+        "--concurrency",
+        type=CountOrAuto(),
+        metavar="N|auto",
+        help="Requests in flight, at most.  [default: auto, what the backend turns out to bear]",
+    ),
+    click.option(
+        "--rpm",
+        type=_POSITIVE,
+        metavar="N",
+        help="Requests a minute.  [default: what the provider's headers and refusals teach]",
+    ),
+    click.option("--tpm", type=_POSITIVE, metavar="N", help="Tokens a minute, in and out."),
+    *CAPS,
     click.option(
         "--kv-cache-gb",
         type=_COUNT,
         metavar="GB",
-        help="Memory for sequences, of a model in this process."
+        help="Memory for sequences, of a model on this machine."
         f"  [default: {_BUILT_IN.engine.kv_cache_gb}]",
     ),
     click.option(

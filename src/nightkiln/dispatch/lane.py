@@ -108,8 +108,10 @@ class Lane:
         self._man_slots()
 
     def add(self, chunk: OpenChunk) -> None:
-        """Queue a chunk's open rows behind those already queued."""
+        """Take in a chunk: its open rows, and what is in its journal and in no sum yet."""
         self.joins.learn(chunk)
+        for attempt in chunk.all_attempts():
+            self.budget.had(attempt)
         self._rows.add(chunk)
         self._wakeups.all()
 

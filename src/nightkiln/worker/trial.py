@@ -67,8 +67,14 @@ class Trial:
             answers=tuple(self._answers[row] for row in sorted(self._answers)),
             elapsed_s=self._loop.time() - started,
             fresh_tokens=self.tally.fresh_tokens,
-            waiting=self._lane.waiting_for() if ending is Ending.WAITED else "",
+            waiting=self._why(ending),
         )
+
+    def _why(self, ending: Ending) -> str:
+        """Why nothing moves, if that ended it."""
+        if ending is Ending.CAPPED:
+            return self._lane.capped
+        return self._lane.waiting_for() if ending is Ending.WAITED else ""
 
     async def _work(self, rows: Mapping[int, frozenset[int]]) -> Ending:
         left = sorted(rows)
@@ -109,6 +115,8 @@ class Trial:
             error = error_of(fault, self._lane.backend.name)
             if error is not None:
                 raise error
+        if self._lane.capped:
+            return Ending.CAPPED
         now = self._loop.time()
         if self.tally.fresh_rows != self._moved_rows or not self._lane.waiting_for():
             self._moved_at, self._moved_rows = now, self.tally.fresh_rows
