@@ -203,7 +203,7 @@ def test_a_server_that_is_killed_and_comes_back_finds_its_job_again(tmp_path: Pa
         report = job.ended()
         assert [one["status"] for one in place.answers()] == ["ok"] * rows
         assert provider.asked_more_than_once == 0
-        assert report["maybe_billed"] <= 16
+        assert report["maybe_billed"] <= 16 + 2  # those in flight, and probes that met the death
     assert job.says("connection_refused") or job.says("connection_closed")
 
 

@@ -6,8 +6,8 @@ then look at what became of the rows of each.
 """
 
 import json
-import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from tests.scenario import faultserver
 from tests.scenario.faultserver import Act, Asked, FaultServer, answers, fault_server, whole
-from tests.scenario.place import Place
+from tests.scenario.place import NIGHTKILN, Place
 
 TIMEOUT_S: Final = 1.2
 TRIES: Final = 5  # of a row that always fails
@@ -108,20 +108,24 @@ def row_of(asked: Asked) -> int:
     return int(asked.text.split()[-1])
 
 
+# A child is born with its parent's peak, and these tests run in processes that are large.
+MEASURED = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+)
+
+
 def met(place: Place, server: FaultServer, *more: str, rows: int) -> Met:
     """Run the table and take down all there is to know."""
     place.table(rows)
-    process = place.start(*place.args("--json", "--timeout", str(TIMEOUT_S), "--wait", "20", *more))
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said, told = process.stdout.read(), process.stderr.read()  # it waits 20 s at most
-    assert said, told
+    arguments = place.args("--json", "--timeout", str(TIMEOUT_S), "--wait", "20", *more)
+    ended = place.command(sys.executable, "-c", MEASURED, *NIGHTKILN, *arguments)
+    said, _, peak = ended.stdout.rstrip("\n").rpartition("\n")
+    assert said, ended.stderr
     report = json.loads(said)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
     page = place.nightkiln("jobs", "show", "last").stdout
-    peak_mb = used.ru_maxrss / 1024
-    return Met(server, report, process.returncode, place.answers(), page, peak_mb)
+    peak_mb = int(peak) / 1024
+    return Met(server, report, ended.returncode, place.answers(), page, peak_mb)
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def choose(order: Order, environ: Mapping[str, str], *, why: str = "") -> Choice
 
 
 def is_model_file(model: str) -> bool:
-    """True for what runs in this process: the pilot, a path, or a file to fetch."""
+    """True for what runs on this machine: the pilot, a path, or a file to fetch."""
     return (
         model == PILOT
         or model.startswith(("hf:", "./", "../", "/", "~"))

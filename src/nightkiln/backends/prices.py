@@ -55,7 +55,7 @@ class PriceList:
     def price_of(self, model: str, url: str | None, *, on: dt.datetime) -> Price | None:
         """The price of `model` behind `url`; None when nobody knows.
 
-        Without a URL (a model in this process) only the user's own prices hold.
+        Without a URL (a model on this machine) only the user's own prices hold.
         """
         said = self._own.get(model)
         if said is None:

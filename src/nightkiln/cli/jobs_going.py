@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nightkiln.cli.runoptions import CAPS
 from nightkiln.cli.setting import (
     home,
     home_option,
@@ -37,6 +38,7 @@ def going_options(command: F) -> F:
             help="Needed again where there were any: their values are not kept.",
         ),
         click.option("--concurrency", type=click.IntRange(min=1), metavar="N"),
+        *CAPS,
         click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS"),
         click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS"),
         click.option("-o", "--output", metavar="OUTPUT", help="Another file for the table."),
@@ -180,6 +182,7 @@ def _screen(given: dict[str, Any], *, as_json: bool, no_color: bool) -> "Screen"
 
 def _changes(given: dict[str, Any]) -> "Changes":
     from nightkiln.cli.options import header_of, wait_of
+    from nightkiln.plan.budget import Caps
     from nightkiln.service.manner import Changes
 
     wait_s = settings().wait if given["wait"] is None else given["wait"]
@@ -189,6 +192,11 @@ def _changes(given: dict[str, Any]) -> "Changes":
         headers=tuple(header_of(text) for text in given["header"]),
         timeout_s=given["timeout"],
         concurrency=given["concurrency"],
+        caps=Caps(
+            cost_usd=given["max_cost"],
+            tokens=given["max_tokens_total"],
+            until=given["deadline"],
+        ),
         output=given["output"],
         output_format=given["output_format"],
         wait_s=wait_of(wait_s, on_terminal=sys.stderr.isatty()),

@@ -130,6 +130,23 @@ PROMPT: Final = OptionGroup(
     ),
     click.option("--system", metavar="TEXT", help="A system message before every prompt."),
 )
+CAPS: Final = (  # also said anew when a job goes on
+    click.option(
+        "--max-cost",
+        type=_POSITIVE,
+        metavar="USD",
+        help="Pause the job before it costs more, requests under way included.",
+    ),
+    click.option(
+        "--max-tokens-total", type=_COUNT, metavar="N", help="The same for its tokens, in and out."
+    ),
+    click.option(
+        "--deadline",
+        type=Moment(),
+        metavar="TIME",
+        help="Ask nothing after it and pause: a span (90m, 2d) or a moment (2026-11-20T06:00).",
+    ),
+)
 PACE: Final = OptionGroup(
     "The pace",
     click.option(
@@ -146,26 +163,12 @@ PACE: Final = OptionGroup(
         help="Requests a minute.  [default: what the provider's headers and refusals teach]",
     ),
     click.option("--tpm", type=_POSITIVE, metavar="N", help="Tokens a minute, in and out."),
-    click.option(
-        "--max-cost",
-        type=_POSITIVE,
-        metavar="USD",
-        help="Pause the job before it costs more, requests under way included.",
-    ),
-    click.option(
-        "--max-tokens-total", type=_COUNT, metavar="N", help="The same for its tokens, in and out."
-    ),
-    click.option(
-        "--deadline",
-        type=Moment(),
-        metavar="TIME",
-        help="Ask nothing after it and pause: a span (90m, 2d) or a moment (2026-11-20T06:00).",
-    ),
+    *CAPS,
     click.option(
         "--kv-cache-gb",
         type=_COUNT,
         metavar="GB",
-        help="Memory for sequences, of a model in this process."
+        help="Memory for sequences, of a model on this machine."
         f"  [default: {_BUILT_IN.engine.kv_cache_gb}]",
     ),
     click.option(

@@ -228,7 +228,7 @@ def plan_of(planned: Planned) -> str:
         _line("columns", ", ".join(planned.columns)),
         *_bad_of(planned),
         _line("model", planned.model),
-        _line("backend", f"{planned.backend}, {planned.concurrency} requests at once"),
+        _line("backend", f"{planned.backend}, up to {planned.concurrency:,} requests at once"),
         _line("job", job),
         _line("output", planned.output or "stays in the home"),
         _line("first prompt", planned.prompt_sample.replace("\n", "\n" + " " * _LABEL)),

@@ -106,7 +106,7 @@ class ModelAlias(Section, frozen=True, kw_only=True):
 
 
 class Engine(Section, frozen=True, kw_only=True):
-    """Models in this process."""
+    """Models on this machine."""
 
     kv_cache_gb: Annotated[Count, Means("memory for sequences")] = 1
     precision: Annotated[
@@ -122,7 +122,7 @@ class Values(Section, frozen=True, kw_only=True):
     ] = Path("~/.local/share/nightkiln")
     endpoint: Annotated[
         Text | None,
-        Means("a URL, or the NAME of an `[endpoints.NAME]`", default="a model in this process"),
+        Means("a URL, or the NAME of an `[endpoints.NAME]`", default="a model on this machine"),
     ] = None
     model: Annotated[
         Text | None, Means("a model, or the NAME of a `[models.NAME]`", default="the pilot")
@@ -135,7 +135,7 @@ class Values(Section, frozen=True, kw_only=True):
     ] = None
     concurrency: Annotated[
         Slots | None,
-        Means("requests in flight", default="64, or what a model in this process needs"),
+        Means("requests in flight", default="what the backend turns out to bear"),
     ] = None
     timeout: Annotated[Positive, Means("seconds for one try at a row")] = 600.0
     wait: Annotated[
@@ -163,7 +163,7 @@ class Values(Section, frozen=True, kw_only=True):
         Means("US dollars that an hour of your own GPU costs, for estimates", default="unknown"),
     ] = None
     no_color: Annotated[Switch, Means("no colours (the variable NO_COLOR says so too)")] = False
-    engine: Annotated[Engine, Means("models in this process")] = Engine()
+    engine: Annotated[Engine, Means("models on this machine")] = Engine()
     endpoints: Annotated[dict[str, Endpoint], Means("servers by a name of your own")] = {}
     models: Annotated[dict[str, ModelAlias], Means("models by a name of your own")] = {}
     prices: Annotated[dict[str, ModelPrice], Means("prices by the model's name")] = {}

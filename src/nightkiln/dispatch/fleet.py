@@ -59,8 +59,10 @@ class Fleet:
             lane.start(tuple(peer for peer in self.lanes if peer is not lane))
 
     def add(self, chunk: OpenChunk) -> None:
-        """Queue a chunk's open rows behind those already queued."""
+        """Take in a chunk: its open rows, and what is in its journal and in no sum yet."""
         self.joins.learn(chunk)
+        for attempt in chunk.all_attempts():
+            self.budget.had(attempt)
         self._rows.add(chunk)
 
     def no_more(self) -> None:

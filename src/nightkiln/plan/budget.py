@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from nightkiln.core.answer import Attempt
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
 
@@ -24,17 +25,18 @@ _NOTHING: Final = Usage()
 _MARGIN: Final = 1.25  # over the most that one request has used
 
 
-class Caps(msgspec.Struct, frozen=True, kw_only=True):
+class Caps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a job may use in all its generations; None: no cap."""
 
     cost_usd: float | None = None
     tokens: int | None = None  # in and out
     until: float | None = None  # epoch seconds; no request leaves later
 
-    @property
-    def is_set(self) -> bool:
-        """True when there is anything to keep to."""
-        return self != Caps()
+    def under(self, newer: "Caps") -> "Caps":
+        """These caps, but for those that are said anew."""
+        said = msgspec.structs.asdict(newer)
+        fresh = {name: cap for name, cap in said.items() if cap is not None}
+        return msgspec.structs.replace(self, **fresh)
 
 
 class Budget:
@@ -79,10 +81,13 @@ class Budget:
         """A request leaves."""
         self._in_flight += 1
 
-    def had(self, usage: Usage, cost_usd: float | None) -> None:
-        """A request of an earlier run, which no sum counts yet, used this."""
+    def had(self, attempt: Attempt) -> None:
+        """An attempt of an earlier run, which no sum counts yet."""
         self._in_flight += 1
-        self.ended(usage, cost_usd)
+        if attempt.fault is not None and attempt.fault.kind is FaultClass.AMBIGUOUS:
+            self.lost()
+        else:
+            self.ended(attempt.usage, attempt.cost_usd)
 
     def ended(self, usage: Usage, cost_usd: float | None) -> None:
         """A request has come back, having used this."""

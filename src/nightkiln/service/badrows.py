@@ -4,27 +4,25 @@ They live in the input segments, so they outlast every run and every retry.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
 from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.job import JobSpec
+from nightkiln.service.outputs import STDOUT, opened
 from nightkiln.tables.badrows import Flaw, restored, stored, told, with_flaws
 from nightkiln.tables.base import BadRow, Place
 from nightkiln.tables.batch_in import named_repeated
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.unique import Duplicate
-from nightkiln.vault.durable import disk_errors, replacing
 from nightkiln.vault.home import JobFiles
 from nightkiln.vault.segments import SegmentNote, mark_bad, notes, stored_bad
 
 SHOWN: Final = 10
-STDOUT: Final = "-"
 WRITES_ALL: Final = "--bad-rows FILE writes all of them"  # said where nobody gave it
 _ID_SHOWN: Final = 80  # characters of an id in a message
 _READ_ROWS: Final = 1000
@@ -91,18 +89,11 @@ def check_output(output: str, *, source_path: str, results: str | None) -> None:
 
 def write(files: JobFiles, output: str) -> int:
     """Write all bad rows as JSON lines, an empty file when there are none; how many they are."""
-    with disk_errors(f"writing {output}"):
-        if output == STDOUT:
-            return _write(files, sys.stdout.buffer)
-        with replacing(Path(output).expanduser().absolute()) as out:
-            return _write(files, out)
-
-
-def _write(files: JobFiles, out: BinaryIO) -> int:
     encode, total = msgspec.json.Encoder().encode, 0
-    for bad in all_of(files):
-        out.write(encode(_Line(bad.row, bad.line, bad.reason, bad.text)) + b"\n")
-        total += 1
+    with opened(output) as out:
+        for bad in all_of(files):
+            out.write(encode(_Line(bad.row, bad.line, bad.reason, bad.text)) + b"\n")
+            total += 1
     return total
 
 

@@ -7,7 +7,6 @@ about them. Results are two files: replies, and failures beside them.
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +17,15 @@ import pyarrow as pa
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Job, SourceSpec, Task
 from nightkiln.service.orders import Order
+from nightkiln.service.outputs import STDOUT, is_stream, opened
 from nightkiln.tables import batch_in
 from nightkiln.tables.batch_in import BATCH
 from nightkiln.tables.batch_out import BatchWriter
 from nightkiln.tables.formats import compression_of
 from nightkiln.tables.streams_out import compressing
-from nightkiln.vault.durable import disk_errors, replacing
+from nightkiln.vault.durable import replacing
 
 JSONL: Final = ".jsonl"
-STDOUT: Final = "-"
 
 
 async def recognised(source: SourceSpec, order: Order) -> SourceSpec:
@@ -97,27 +96,12 @@ def write_lines(job: Job, output: str, pieces: Iterator[tuple[pa.Table, pa.Table
     device gets both, in the order of the input. Raises DiskError.
     """
     writer = BatchWriter(job.id, job.spec.task)
-    if output == STDOUT:
-        with disk_errors("writing to standard output"):
-            written = writer.write(sys.stdout.buffer, sys.stdout.buffer, pieces)
-            sys.stdout.buffer.flush()
-        return written.lines
+    if is_stream(output):
+        with opened(output) as out:
+            return writer.write(out, out, pieces).lines
     path = Path(output).expanduser().absolute()
-    with disk_errors(f"writing {output}"):
-        if path.exists() and not path.is_file():
-            with path.open("wb") as out:
-                return writer.write(out, out, pieces).lines
-        return _write_both(writer, path, pieces)
-
-
-def _write_both(
-    writer: BatchWriter, path: Path, pieces: Iterator[tuple[pa.Table, pa.Table]]
-) -> int:
     compression, beside = compression_of(path.name), failures_beside(path)
-    with (
-        tempfile.TemporaryFile(dir=path.parent) as failures,
-        replacing(path, renamed="output.renamed") as file,
-    ):
+    with opened(output) as file, tempfile.TemporaryFile(dir=path.parent) as failures:
         with compressing(file, compression) as out:
             written = writer.write(out, failures, pieces)
         if written.failures or beside.exists():

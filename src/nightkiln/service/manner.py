@@ -15,12 +15,13 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job
 from nightkiln.core.reuse import CacheUse, Dedupe
+from nightkiln.plan.budget import Caps
 from nightkiln.service.context import Context
 from nightkiln.service.orders import Order
+from nightkiln.service.outputs import STDOUT
 from nightkiln.store import jobs
 
 _SECRET_WORDS: Final = ("key", "token", "secret", "sig", "password", "auth")
-_STDOUT: Final = "-"
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +44,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     precision: str = "auto"
     rpm: float | None = None
     tpm: float | None = None
+    caps: Caps = Caps()
     bad_rows: str | None = None
     dedupe: Dedupe = Dedupe.AUTO
     cache: CacheUse = CacheUse.AUTO
@@ -56,6 +58,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float | None = None
     concurrency: int | None = None
+    caps: Caps = Caps()
     output: str | None = None
     output_format: str | None = None
     wait_s: float | None = None  # for a backend that takes nothing; None: without limit
@@ -83,6 +86,7 @@ def manner_of(order: Order, *, backends: int = 1) -> Manner:
         precision=order.precision,
         rpm=order.rpm,
         tpm=order.tpm,
+        caps=order.caps,
         bad_rows=_absolute_output(order.bad_rows),
         dedupe=order.dedupe,
         cache=CacheUse.REFRESH if order.new and order.cache is CacheUse.AUTO else order.cache,
@@ -146,6 +150,7 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
         precision=kept.precision,
         rpm=kept.rpm,
         tpm=kept.tpm,
+        caps=kept.caps.under(changes.caps),
         bad_rows=kept.bad_rows,
         dedupe=kept.dedupe,
         cache=kept.cache,
@@ -192,7 +197,7 @@ def _absolute_model(model: str | None) -> str | None:
 
 
 def _absolute_output(output: str | None) -> str | None:
-    if output is None or output == _STDOUT:
+    if output is None or output == STDOUT:
         return output
     folder = "/" if output.endswith("/") else ""  # which says that it is a folder
     return str(Path(output).expanduser().absolute()) + folder

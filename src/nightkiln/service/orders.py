@@ -30,7 +30,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     task: Task = Task.CHAT
     sampling: Sampling = Sampling()
     output_schema: bytes | None = None  # the text of a JSON schema
-    endpoint: str | None = None  # None: the model runs in this process
+    endpoint: str | None = None  # None: the model runs on this machine
     more_endpoints: tuple[str, ...] = ()  # that share the rows with the first
     key: str | None = None  # a reference: env:NAME or file:PATH
     more_keys: tuple[str, ...] = ()  # of the same endpoint, or of the others in their order

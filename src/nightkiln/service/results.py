@@ -19,6 +19,7 @@ from nightkiln.core.fault import FaultClass
 from nightkiln.core.job import Job, JobState
 from nightkiln.service.batches import write_lines, writes_lines
 from nightkiln.service.context import Context
+from nightkiln.service.outputs import STDOUT, opened
 from nightkiln.service.selection import EVERYTHING, Selection, prefix, selected
 from nightkiln.store import chunks
 from nightkiln.tables.base import OUTPUT_COLUMNS, WriteOptions
@@ -39,7 +40,6 @@ _IMPLIED: Final = {
     JobState.CANCELLED: FaultClass.CANCELLED,
     JobState.EXPIRED: FaultClass.EXPIRED,
 }
-STDOUT: Final = "-"
 DATASET: Final = "parquet dataset"
 
 
@@ -163,7 +163,8 @@ async def export(  # noqa: PLR0913 - what is written, where, and how
 def _write_beside(output: str, fill: Callable[[BinaryIO], int], beside: Path | None) -> int:
     """Write, and remove a side file that belonged to the workbook that is replaced."""
     earlier = _file_id(beside)
-    rows = _write(output, fill)
+    with opened(output) as out:
+        rows = fill(out)
     if beside is not None and earlier is not None and _file_id(beside) == earlier:
         beside.unlink()
     return rows
@@ -275,21 +276,6 @@ def answers_of(part: pa.Table) -> pa.Table:
     tried = pc.list_value_length(part.column("attempts"))
     columns = [tried if name == "attempts" else part.column(name) for name in OUTPUT_COLUMNS]
     return pa.Table.from_arrays(columns, names=list(OUTPUT_COLUMNS))
-
-
-def _write(output: str, fill: Callable[[BinaryIO], int]) -> int:
-    if output == STDOUT:
-        with disk_errors("writing to standard output"):
-            rows = fill(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        return rows
-    with disk_errors(f"writing {output}"):
-        path = Path(output).expanduser().absolute()
-        if path.exists() and not path.is_file():  # a device, a pipe: nothing to replace
-            with path.open("wb") as out:
-                return fill(out)
-        with replacing(path, renamed="output.renamed") as out:
-            return fill(out)
 
 
 def _remove_ours(folder: Path) -> None:

@@ -18,7 +18,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightkiln.core import crashpoints
 from nightkiln.core.errors import InputError
 from nightkiln.service.orders import Staged
 from nightkiln.tables.frames import Frame, FrameKind
@@ -60,7 +59,6 @@ def stage(home: Home, frame: Frame) -> Staged:
             sha256 = _hash_of(path, frame.kind)
     finally:
         spool.close()
-    crashpoints.reach("source.spooled")
     origin = origin_in(schema)
     assert origin is not None
     return Staged(

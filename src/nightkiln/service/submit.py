@@ -52,7 +52,16 @@ async def source_of(
     format or a URL that is not allowed, UnreachableError for one that is not there.
     """
     if order.staged is not None:
-        return _staged(order, order.staged)
+        source = _staged(order, order.staged)
+    else:
+        source = await _named(context, order, fetching or Fetching())
+    if source.spooled:
+        crashpoints.reach("source.spooled")
+    return await recognised(source, order)
+
+
+async def _named(context: Context, order: Order, fetching: Fetching) -> SourceSpec:
+    """The source that an order names: a file where it is, anything else spooled."""
     url = is_url(order.input)
     name = path_of(order.input) if url else order.input
     kind = kind_of(name, order.input_format)
@@ -60,12 +69,11 @@ async def source_of(
         path, sha256, size = await asyncio.to_thread(_spool, context, sys.stdin.buffer)
     elif url:
         path = context.home.spool / context.new_job_id()
-        sha256, size = await asyncio.to_thread(fetch, order.input, path, fetching or Fetching())
-        crashpoints.reach("source.spooled")
+        sha256, size = await asyncio.to_thread(fetch, order.input, path, fetching)
     else:
         path = located(order.input, kind)
         sha256, size = await asyncio.to_thread(fingerprint, path, kind)
-    source = SourceSpec(
+    return SourceSpec(
         kind=kind,
         path=str(path),
         name=shown_url(order.input) if url else order.input,
@@ -80,7 +88,6 @@ async def source_of(
         encoding=_encoding(order, kind),
         on_bad_row=order.on_bad_row,
     )
-    return await recognised(source, order)
 
 
 def _encoding(order: Order, kind: str) -> str | None:
@@ -118,7 +125,6 @@ def _spool(context: Context, stream: BinaryIO) -> tuple[Path, str, int]:
             size += out.write(piece)
         out.flush()
         os.fsync(out.fileno())
-    crashpoints.reach("source.spooled")
     return path, digest.hexdigest(), size
 
 

@@ -131,17 +131,13 @@ class Runner:
     # -- the window
 
     async def _fill(self) -> None:
-        """Lease chunks once the slots have fewer than two rounds of rows before them.
+        """Lease chunks until the slots have two rounds of rows before them.
 
-        Then more than one at a time: with small chunks the store's work for a
-        lease is much of what a row costs. Rows that wait for another try are no
-        work at hand: fresh rows go past them, up to a bound, and their answers
-        are what lets retries go again.
+        Rows that wait for another try are no work at hand: fresh rows go past
+        them, up to a bound, and their answers are what lets retries go again.
         """
         aside = min(self._fleet.waiting, _ASIDE * self._fleet.slots)
         target = 2 * self._fleet.slots + aside
-        if self._window.unanswered < target:
-            target += target // 2
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered
@@ -158,12 +154,10 @@ class Runner:
 
     def _begin(self, chunk: OpenChunk) -> None:
         chunk.on_answered = self._answered
-        for attempt in chunk.all_attempts():  # in the journal, and in no sum yet
-            self._fleet.budget.had(attempt.usage, attempt.cost_usd)
         self._chunk_rows = max(self._chunk_rows, chunk.lease.chunk.rows)
-        if chunk.unanswered:
-            self._fleet.add(chunk)
-        else:
+        is_whole = not chunk.unanswered
+        self._fleet.add(chunk)
+        if is_whole:
             self._answered(chunk)
 
     def _answered(self, chunk: OpenChunk) -> None:

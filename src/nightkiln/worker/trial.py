@@ -67,8 +67,14 @@ class Trial:
             answers=tuple(self._answers[row] for row in sorted(self._answers)),
             elapsed_s=self._loop.time() - started,
             fresh_tokens=self.tally.fresh_tokens,
-            waiting=self._fleet.waiting_for() if ending is Ending.WAITED else "",
+            waiting=self._why(ending),
         )
+
+    def _why(self, ending: Ending) -> str:
+        """Why nothing moves, if that ended it."""
+        if ending is Ending.CAPPED:
+            return self._fleet.capped
+        return self._fleet.waiting_for() if ending is Ending.WAITED else ""
 
     async def _work(self, rows: Mapping[int, frozenset[int]]) -> Ending:
         left = sorted(rows)
@@ -105,6 +111,8 @@ class Trial:
         if self._stop.is_set():
             return Ending.STOPPED
         check_fleet(self._fleet)
+        if self._fleet.capped:
+            return Ending.CAPPED
         now = self._loop.time()
         if self.tally.fresh_rows != self._moved_rows or not self._fleet.waiting_for():
             self._moved_at, self._moved_rows = now, self.tally.fresh_rows

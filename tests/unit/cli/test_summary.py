@@ -139,7 +139,7 @@ would ask 2,000 of 2,000 rows; nothing was sent
   input         in.csv (csv)
   columns       id, text
   model         m
-  backend       127.0.0.1:1, 64 requests at once
+  backend       127.0.0.1:1, up to 64 requests at once
   job           a new one
   output        out.csv
   first prompt  Classify:

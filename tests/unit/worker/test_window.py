@@ -96,7 +96,7 @@ async def test_the_slots_always_have_two_rounds_of_rows_before_them(
     async with asyncio.timeout(20):
         while backend.in_flight < 40:
             await asyncio.sleep(0.01)
-    assert 80 <= runner._window.unanswered <= 120 + 16
+    assert 80 <= runner._window.unanswered <= 80 + 16
     backend.open()
     async with asyncio.timeout(20):
         assert await task is Ending.DONE
