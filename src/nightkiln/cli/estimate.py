@@ -40,9 +40,9 @@ def estimate(
     from nightkiln.app import open_embedded
     from nightkiln.app.forecasting import Assumed
     from nightkiln.cli.forecasttext import estimate_text
-    from nightkiln.cli.options import Asked, flags_of, order_of
+    from nightkiln.cli.options import asked_of, flags_of, order_of
 
-    options = Asked(output=None, new=False, **asked)
+    options = asked_of(output=None, new=False, **asked)
     chosen = settings(flags_of(options))
     order = order_of(options, chosen, on_terminal=False)
     assumed = Assumed(gpu_hour_usd=gpu_hour_usd, tokens_per_s=tokens_per_s)

@@ -5,7 +5,7 @@ What the settings also know is None in an option that was not given; see `flags_
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -72,6 +72,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: str | None = None
     cache: str | None = None
     new: bool
+
+
+def asked_of(**typed: Any) -> Asked:
+    """What was typed, as one value; of options that may be repeated, the first stands alone."""
+    for name in ("endpoint", "key"):
+        typed[name], typed[f"more_{name}s"] = next(iter(typed[name]), None), typed[name][1:]
+    return Asked(**typed)
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):

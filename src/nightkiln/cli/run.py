@@ -81,13 +81,11 @@ def run(
     import msgspec
 
     from nightkiln.cli.finishing import Screen
-    from nightkiln.cli.options import Asked, allowance_of, flags_of, order_of
+    from nightkiln.cli.options import allowance_of, asked_of, flags_of, order_of
     from nightkiln.cli.terminal import terminal
 
     allowance = allowance_of(allow_errors)
-    for name in ("endpoint", "key"):  # the first of each is as it always was
-        asked[name], asked[f"more_{name}s"] = next(iter(asked[name]), None), asked[name][1:]
-    options = Asked(**asked)
+    options = asked_of(**asked)
     chosen = settings({**flags_of(options), "no_color": no_color or None})
     shown = terminal(sys.stderr, no_color=chosen.no_color)
     order = order_of(options, chosen, on_terminal=sys.stderr.isatty())
