@@ -18,6 +18,7 @@ class GGUFMetadata(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     architecture: str
     context: int | None = None  # tokens
+    token_numbers: int | None = None  # kept for a token of a sequence; None: not said plainly
     template: str | None = None  # the chat template, Jinja
     tokenizer: str = ""  # gpt2: byte-level BPE
     pre: str = ""  # how text is cut before the merges
@@ -54,6 +55,7 @@ def read_metadata(path: Path) -> GGUFMetadata:
         name=get("general.name", str, ""),
         architecture=architecture,
         context=get(f"{architecture}.context_length", int),
+        token_numbers=_token_numbers(fields, architecture),
         template=get("tokenizer.chat_template", str),
         tokenizer=get(f"{ggml}.model", str, ""),
         pre=get(f"{ggml}.pre", str, "default"),
@@ -65,3 +67,24 @@ def read_metadata(path: Path) -> GGUFMetadata:
         end_of_turn=get(f"{ggml}.eot_token_id", int),
         add_bos=get(f"{ggml}.add_bos_token", bool, False),
     )
+
+
+def _token_numbers(fields: Any, architecture: str) -> int | None:
+    """Keys and values of all layers, where every layer has as many."""
+
+    def said(name: str) -> int | None:
+        field = fields.get(f"{architecture}.{name}")
+        value = None if field is None else field.contents()
+        return value if isinstance(value, int) else None
+
+    layers, heads, width = (
+        said("block_count"),
+        said("attention.head_count"),
+        said("embedding_length"),
+    )
+    if not layers or not heads or not width:
+        return None
+    key = said("attention.key_length") or width // heads
+    value = said("attention.value_length") or width // heads
+    kept = said("attention.head_count_kv") or heads
+    return layers * kept * (key + value)

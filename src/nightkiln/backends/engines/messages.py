@@ -27,6 +27,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     own_tokens: bool  # True: prompts come as ids, and answers go back as ids
     stops: tuple[int, ...] = ()  # tokens that end an answer, beside those the engine knows
     kv_cache_gb: int = 1
+    kv_blocks: int | None = None  # instead of as many as fit in there
     side_by_side: int = 64  # in one step
     ahead: int = 0  # more in the engine: its steps are filled with their prompts
     precision: str = "auto"

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from nightkiln.backends.base import Encoder
+from nightkiln.backends.engines import kvcache
 from nightkiln.backends.engines.asking import (
     BodyEncoder,
     EngineSampling,
@@ -152,6 +153,12 @@ class OpenVINOEngine:
             own_tokens=self._tokens is not None,
             stops=tuple(ends),  # type: ignore[arg-type]  # None is taken out above
             kv_cache_gb=settings.kv_cache_gb,
+            kv_blocks=kvcache.blocks(
+                context=self.context,
+                side_by_side=settings.side_by_side,
+                token_numbers=None if found is None else found.token_numbers,
+                gb=settings.kv_cache_gb,
+            ),
             side_by_side=settings.side_by_side,
             ahead=settings.side_by_side,
             precision=settings.precision,

@@ -57,7 +57,10 @@ class OpenVINOMachine:
     def __init__(self, load: Load) -> None:
         genai = needed("openvino_genai")
         scheduler = genai.SchedulerConfig()
-        scheduler.cache_size = load.kv_cache_gb
+        if load.kv_blocks is None:
+            scheduler.cache_size = load.kv_cache_gb
+        else:
+            scheduler.num_kv_blocks = load.kv_blocks
         scheduler.max_num_seqs = load.side_by_side
         scheduler.enable_prefix_caching = True
         hint = load.precision if load.precision != "auto" else best_precision()
