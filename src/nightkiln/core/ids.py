@@ -13,12 +13,17 @@ _ENTROPY_BYTES: Final = 8
 
 def new_job_id(*, now: float, entropy: bytes) -> JobId:
     """`job_` and 22 letters: 46 bits of milliseconds, then 64 random bits."""
-    return JobId("job_" + _sortable(now, entropy))
+    return JobId(new_id("job_", now=now, entropy=entropy))
 
 
 def new_run_id(*, now: float, entropy: bytes) -> RunId:
     """`run_` and 22 letters, made like a job's id."""
-    return RunId("run_" + _sortable(now, entropy))
+    return RunId(new_id("run_", now=now, entropy=entropy))
+
+
+def new_id(prefix: str, *, now: float, entropy: bytes) -> str:
+    """A prefix and 22 letters, made like a job's id: of files, batches, keys and requests."""
+    return prefix + _sortable(now, entropy)
 
 
 def _sortable(now: float, entropy: bytes) -> str:

@@ -2,6 +2,9 @@
 
 import msgspec
 
+from nightkiln.core.access import KeyCaps
+from nightkiln.core.batches import Batch
+from nightkiln.core.files import Upload
 from nightkiln.core.job import JobSpec, Live
 from nightkiln.core.usage import Totals
 
@@ -9,9 +12,14 @@ _totals = msgspec.json.Decoder(Totals)
 _spec = msgspec.json.Decoder(JobSpec)
 _live = msgspec.json.Decoder(Live)
 _names = msgspec.json.Decoder(tuple[str, ...])
+_caps = msgspec.json.Decoder(KeyCaps)
+_upload = msgspec.json.Decoder(Upload)
+_batch = msgspec.json.Decoder(Batch)
+
+Coded = Totals | JobSpec | Live | KeyCaps | Upload | Batch | tuple[str, ...]
 
 
-def text_of(value: Totals | JobSpec | Live | tuple[str, ...]) -> str:
+def text_of(value: Coded) -> str:
     """The JSON text of a structure."""
     return msgspec.json.encode(value).decode()
 
@@ -34,3 +42,18 @@ def live_of(text: str | None) -> Live | None:
 def names_of(text: str) -> tuple[str, ...]:
     """Some names, of columns or of fault classes, from their column."""
     return _names.decode(text)
+
+
+def caps_of(text: str) -> KeyCaps:
+    """What a key may use, from its column."""
+    return _caps.decode(text)
+
+
+def upload_of(text: str) -> Upload:
+    """An upload from its column."""
+    return _upload.decode(text)
+
+
+def batch_of(text: str) -> Batch:
+    """A batch from its column."""
+    return _batch.decode(text)

@@ -106,3 +106,64 @@ ledger: Final = Table(
     Column("model", Text, primary_key=True),
     Column("totals", Text, nullable=False),
 )
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("start", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("scope", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("used_at", Float),
+    Column("revoked_at", Float),
+    Column("caps", Text, nullable=False),
+    Index("keys_by_age", "project_id", "created_at"),
+)
+
+files: Final = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("job_id", Text),  # whose output it is; outlives the job
+    Index("files_by_age", "project_id", "created_at"),
+    Index("files_by_expiry", "expires_at"),
+)
+
+uploads: Final = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("upload", Text, nullable=False),
+)
+
+batches: Final = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("job_id", Text),  # no foreign key: a batch is known longer than its job
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("digest", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("batch", Text, nullable=False),
+    Index("batches_by_age", "project_id", "dialect", "created_at"),
+    Index("batches_by_job", "job_id"),
+    Index("batches_by_digest", "project_id", "digest"),
+    Index("batches_by_key", "project_id", "idempotency_key"),
+)
