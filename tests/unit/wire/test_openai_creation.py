@@ -6,8 +6,8 @@ from typing import Any
 import openai
 import pytest
 
+from nightkiln.core.batches import BatchStatus
 from nightkiln.wire.openai.creation import CreateBatch, read_creation
-from nightkiln.wire.openai.objects import BatchStatus
 from nightkiln.wire.openai.refusals import (
     Refusal,
     forbidden,

@@ -9,11 +9,11 @@ from openai.pagination import SyncCursorPage, SyncPage
 from openai.types.uploads import UploadPart as OfficialPart
 from pydantic import BaseModel
 
+from nightkiln.core.batches import BatchStatus
 from nightkiln.wire.openai.objects import (
     Batch,
     BatchError,
     BatchErrors,
-    BatchStatus,
     BatchUsage,
     File,
     FileDeleted,

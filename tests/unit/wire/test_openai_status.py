@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightkiln.core.batches import BatchStatus, Moments
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import MOVES, JobState, Wanted
 from nightkiln.core.usage import Totals
 from nightkiln.wire.openai.faultylines import batch_errors, empty_file
-from nightkiln.wire.openai.objects import BatchStatus, encode
+from nightkiln.wire.openai.objects import encode
 from nightkiln.wire.openai.status import (
     BatchView,
-    Moments,
     advanced,
     batch_id_of,
     batch_of,

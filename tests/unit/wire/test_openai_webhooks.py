@@ -13,7 +13,7 @@ from openai.types.webhooks import (
 )
 from pydantic import BaseModel
 
-from nightkiln.wire.openai.objects import BatchStatus
+from nightkiln.core.batches import BatchStatus
 from nightkiln.wire.openai.webhooks import (
     event_body,
     event_type,

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from nightkiln.wire.openai.objects import BatchStatus
+from nightkiln.core.batches import BatchStatus
 
 INVALID: Final = "invalid_request_error"
 _SHOWN: Final = 100  # characters of a caller's value in a message
