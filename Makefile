@@ -16,10 +16,10 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup fmt lint types test check crash bench serve docs
+.PHONY: help demo setup fmt lint types test check check-clients crash bench serve docs
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 demo: $(APP) ## answer the tickets of examples/ with the model that ships in the package
 	@$(PY) tools/demo.py
@@ -50,6 +50,9 @@ check: $(DEV) ## all that continuous integration runs: lint, types, every test, 
 	rm -f .coverage .coverage.*
 	$(PYTEST) --cov --cov-report= --cov-fail-under=0
 	$(PY) -m coverage report
+
+check-clients: $(DEV) ## the tests of official clients with older releases of them, each installed anew
+	$(PY) -m tools.check_clients
 
 crash: $(DEV) ## every crash point instead of a sample of them
 	@sh tools/debian_packages.sh

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import msgspec
-from bench import adaptive, ceiling, faults, ingesting, killing, memory, page, tables
+from bench import adaptive, ceiling, faults, ingesting, killing, memory, page, serving, tables
 from bench.figures import Figure, Machine, Report
 from bench.processes import ROOT, BenchError
 from bench.servers import SIMULATOR, STUB, preferred, yardstick
@@ -42,6 +42,7 @@ def workloads(pairs: int) -> dict[str, Callable[[Path], list[Figure]]]:
         "memory": lambda work: memory.measure(work=work),
         "resume": lambda work: killing.resume(work=work),
         "tables": lambda work: tables.measure(work=work),
+        "upload": lambda work: serving.measure(work=work),
     }
 
 

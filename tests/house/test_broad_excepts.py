@@ -48,6 +48,12 @@ ALLOWED: tuple[Allowed, ...] = (
         reason="whatever ends a run early leaves its job paused, then goes on up",
     ),
     Allowed(
+        place="http/doorway.py:Doorway._served",
+        border="http boundary",
+        since="2026-11-20",
+        reason="a bug in a route ends as a 500 without its text, and the server goes on",
+    ),
+    Allowed(
         place="cli/main.py:_guarded",
         border="command line top",
         since="2026-11-20",
@@ -57,7 +63,7 @@ ALLOWED: tuple[Allowed, ...] = (
 
 # Equal to the length of the list. Lower it with every entry that goes; raising
 # it is a decision that a reviewer must see.
-CEILING = 4
+CEILING = 5
 
 
 class Handler(NamedTuple):

@@ -18,6 +18,7 @@ from nightkiln.app.forecasting import Assumed, estimate
 from nightkiln.app.jobrun import JobRun
 from nightkiln.app.parts import Crew
 from nightkiln.app.reading import Reading, progress_of
+from nightkiln.app.resuming import going_on
 from nightkiln.app.settings import load_settings
 from nightkiln.backends.spoken import encoder_of
 from nightkiln.config import Settings
@@ -29,7 +30,7 @@ from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
 from nightkiln.service import deletion, moves, planning, submit
 from nightkiln.service.cleaning import Cleaned, OldJob, clean
 from nightkiln.service.context import Context
-from nightkiln.service.manner import Changes, order_again, remember
+from nightkiln.service.manner import Changes, remember
 from nightkiln.service.naming import find_job
 from nightkiln.service.orders import Order
 from nightkiln.store import jobs
@@ -125,19 +126,13 @@ class Embedded(Reading):
         if job.state.is_terminal or job.state is JobState.DELETING:
             hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
             raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
-        said = await order_again(self._context, job, changes)
-        parts.check_order(said)
-        crew = await parts.make_crew(said, self._environ, self._settings)
-        try:
-            encoder_of(crew.backend, job.spec)
-            for notice in await crew.start(job.spec):
+        async with going_on(self._context, job, changes, self._environ, self._settings) as going:
+            for notice in await going.crew.start(job.spec):
                 listen(Noticed(text=notice))
             if job.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
                 await moves.want(self._context, job.id, Wanted.RUN)
-            run = JobRun(self._context, crew.order, crew, listen=listen, stop=stop)
-            return await self._hold_and_run(job, Opening.ATTACHED, run, said)
-        finally:
-            await crew.aclose()
+            run = JobRun(self._context, going.crew.order, going.crew, listen=listen, stop=stop)
+            return await self._hold_and_run(job, Opening.ATTACHED, run, going.said)
 
     async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
         """What a table will take; nothing is asked or made. Raises UsageError, InputError."""

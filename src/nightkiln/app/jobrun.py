@@ -43,6 +43,7 @@ from nightkiln.worker.reusing import Reuse
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
 INTERRUPTED = "interrupted"
+TRIED = "rows were tried"  # how the reason of a job ends that waits for a word
 WATCH_S = 0.5
 WORKABLE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
@@ -140,7 +141,7 @@ class JobRun:
             job = await self._try(job) or await self._answer(job)
         if job.state is JobState.FINALIZING:
             self._phase(job, "finalizing", rows=job.rows, totals=job.totals)
-            job = await finalize(self._context, job.id)
+            job = await self.finish_now(self._context, job.id)
         if not job.state.is_terminal:
             return await self.ended(job)
         return await self._exported(job)
@@ -241,7 +242,7 @@ class JobRun:
         if tried.ending is not Ending.DONE:
             return await self._after(job, tried.ending, tried.waiting)
         self._trial = trial_of(job, self._crew, tried)
-        return await self._pause(job, f"{len(tried.answers)} rows were tried")
+        return await self._pause(job, f"{len(tried.answers)} {TRIED}")
 
     async def _answer(self, job: Job) -> Job:
         """Run the job's open chunks and see where that leaves it."""
@@ -324,6 +325,23 @@ class JobRun:
         run = context.new_run_id()
         await moves.adopt(context, job, run)
         if found.rows:
+            await keep_answers(_desk(context, found, run))
+        return await finalize(context, job)
+
+    @staticmethod
+    async def finish_now(context: Context, job: JobId) -> Job:
+        """Keep and publish what is answered. The caller holds the job's lock.
+
+        With every row answered that ends the job as usual. Without, its deadline has
+        come: it is expired.
+        """
+        found = await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
+        if found.state.is_terminal:
+            return found
+        if found.totals.answered < found.rows:
+            await moves.move(context, job, JobState.FINALIZING)
+            run = context.new_run_id()
+            await moves.adopt(context, job, run)
             await keep_answers(_desk(context, found, run))
         return await finalize(context, job)
 

@@ -7,29 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from nightkiln.core.errors import NotFound
 from nightkiln.core.events import JobView, Progressed
-from nightkiln.core.job import Job, JobState, Live
+from nightkiln.core.job import Job, JobState
 from nightkiln.service import badrows
 from nightkiln.service.cleaning import OldJob, old_jobs
 from nightkiln.service.context import Context
 from nightkiln.service.faultreport import FaultReport, Wish, faults_of
 from nightkiln.service.framing import Answered, answered
-from nightkiln.service.manner import went_to_several
 from nightkiln.service.naming import find_job
 from nightkiln.service.results import export
 from nightkiln.service.selection import EVERYTHING, Selection
-from nightkiln.service.shares import shares_of
+from nightkiln.service.viewing import progress_of, view_of, whole_view
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
 
+__all__ = ["WATCH_S", "Reading", "open_reading", "progress_of"]
+
 WATCH_S: Final = 0.5
-_RUNNING: Final = frozenset(
-    {JobState.VALIDATING, JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}
-)
 
 
 class Reading:
@@ -107,24 +103,10 @@ class Reading:
         return view
 
     async def _whole(self, job: Job) -> JobView:
-        """A job with what each backend did for it, where there are several."""
-        view = self._view(job)
-        if not await went_to_several(self._context, job.id):
-            return view
-        shares = await asyncio.to_thread(shares_of, self._context.files(job.id), job)
-        return msgspec.structs.replace(view, shares=shares)
+        return await whole_view(self._context, job)
 
     def _view(self, job: Job) -> JobView:
-        running = job.state in _RUNNING and self._context.home.is_running(job.id)
-        return JobView(job=job, running=running)
-
-
-def progress_of(job: Job, *, now: float) -> Progressed:
-    """A job's progress as its runner last told it, never less than what is committed."""
-    live = job.live
-    if live is None or job.state.is_terminal or live.totals.answered < job.totals.answered:
-        live = Live(at=now, totals=job.totals)
-    return Progressed(job=job.id, phase=str(job.state), rows=job.rows, live=live)
+        return view_of(self._context, job)
 
 
 @asynccontextmanager

@@ -167,6 +167,16 @@ class Values(Section, frozen=True, kw_only=True):
     endpoints: Annotated[dict[str, Endpoint], Means("servers by a name of your own")] = {}
     models: Annotated[dict[str, ModelAlias], Means("models by a name of your own")] = {}
     prices: Annotated[dict[str, ModelPrice], Means("prices by the model's name")] = {}
+    url: Annotated[
+        Address | None,
+        Means("a server to work at", default="the one that owns the home, if any", only_env=True),
+    ] = None
+    api_key: Annotated[
+        Text | None,
+        Means(
+            "the key for that server", default="admin.key of the home", only_env=True, secret=True
+        ),
+    ] = None
     debug: Annotated[Switch, Means("show a traceback beside every error", only_env=True)] = False
     crash_at: Annotated[
         Text | None, Means("POINT or POINT:NTH to die at", only_env=True, for_tests=True)

@@ -7,6 +7,7 @@ import msgspec
 
 from nightkiln.core.files import FileId
 from nightkiln.core.ids import JobId, ProjectId
+from nightkiln.core.usage import Totals
 
 BatchId = NewType("BatchId", str)
 
@@ -93,6 +94,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     moments: Moments = Moments()
     ended_at: float | None = None  # its files are there; nothing changes any more
     generation: int = 1  # of the job: the pass that the batch shows
+    model: str | None = None  # as its lines name it
+    rows: int = 0  # this and `totals` once it has ended: jobs may be retried or deleted
+    totals: Totals = Totals()
     caller: str = ""  # who asked for it, and for what: to know a create that is repeated
     digest: str = ""
     idempotency_key: str | None = None

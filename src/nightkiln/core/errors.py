@@ -212,6 +212,10 @@ class DiskError(NightkilnError):
 
     code = "E_DISK"
 
+    def __init__(self, message: str, *, hint: str = "", full: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.full = full  # there is no room left; otherwise it fails, or we cannot tell
+
 
 class DamagedError(NightkilnError):
     """A file of the home is missing or is not what we wrote.

@@ -60,6 +60,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     purpose: Purpose
     mime_type: str
     size_bytes: int  # as it was announced
+    live_s: float | None = None  # how long the file is kept; None: until somebody deletes it
     created_at: float
     expires_at: float
     state: UploadState = UploadState.PENDING

@@ -81,6 +81,8 @@ class BatchHead(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str = ""  # where its requests go, as OpenAI writes it; empty: no line is good
     model: str | None = None  # None: lines may name any, for it is replaced
+    unserved: bool = False  # True: nobody here answers for that model, so every line is bad
+    translated: bool = False  # True: we wrote the lines ourselves, from another dialect's requests
 
 
 class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,6 +132,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
     priority: int = 0  # 0: somebody waits for it; 1: it has time
     output_column: str = ""  # what the SDK calls the answers; empty: its usual name
+    key: str = ""  # the id of the API key that submitted it; empty: nobody had to be known
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
+import msgspec
+
 from nightkiln.app import load_settings
 from nightkiln.config import Source
 from nightkiln.core.errors import UsageError
@@ -62,9 +64,19 @@ class Face:
     """What both kinds of client share."""
 
     def __init__(
-        self, *, home: str | Path | None = None, quiet: bool = False, kiln: Kiln | None = None
+        self,
+        *,
+        home: str | Path | None = None,
+        quiet: bool = False,
+        url: str | None = None,
+        api_key: str | None = None,
+        kiln: Kiln | None = None,
     ) -> None:
+        if home is not None and url is not None:
+            raise UsageError("home and url exclude each other; give one of them")
         self._home = home
+        self._url = url
+        self._api_key = api_key
         self._quiet = quiet
         self._desk = Desk(
             self._make if kiln is None else lambda: kiln,
@@ -73,21 +85,25 @@ class Face:
         )
 
     def _make(self) -> Kiln:
-        from nightkiln.sdk.local import LocalKiln
+        from nightkiln.sdk.finding import kiln_of
 
         flags = {"home": None if self._home is None else str(self._home)}
         settings = load_settings(os.environ, Path.cwd(), flags, source=Source.ARGUMENT)
-        return LocalKiln(settings.home, os.environ)
+        url = self._url or (settings.url if self._home is None else None)  # what is nearer wins
+        key = self._api_key or settings.api_key
+        return kiln_of(msgspec.structs.replace(settings, url=url, api_key=key), os.environ)
 
     def __repr__(self) -> str:
-        where = "the current home" if self._home is None else str(self._home)
+        where = self._url or ("the current home" if self._home is None else str(self._home))
         return f"<{type(self).__name__} of {where}>"
 
 
 class Client(Face):
     """Jobs of a home, for code that blocks. Works inside a running event loop as well.
 
-    `home` is a folder (default: NIGHTKILN_HOME, else the user's data folder).
+    `home` is a folder (default: NIGHTKILN_HOME, else the user's data folder); where a
+    server owns it, that is asked. `url` is a server elsewhere (NIGHTKILN_URL), `api_key`
+    the key for it (NIGHTKILN_API_KEY). Jobs of a server go on when this client leaves.
     `quiet` keeps what is said on standard error to itself. Leaving the `with`
     block stops this client's jobs as leaving the process does: answers are kept.
     """

@@ -102,6 +102,8 @@ def refuse(spec: JobSpec, files: JobFiles, rows: int) -> None:
     total = count(files)
     if not total or (total < rows and spec.source.on_bad_row != "fail"):
         return
+    if spec.source.batch is not None and spec.source.batch.translated:
+        return  # there every request ends for itself, though all of them be bad
     first = list(islice(all_of(files), SHOWN))
     raise refusal(spec, first, total, rows)
 

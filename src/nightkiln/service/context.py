@@ -29,6 +29,12 @@ class Context:
         self.clock = clock
         self.entropy = entropy
 
+    def of(self, project: ProjectId) -> "Context":
+        """The same for another project."""
+        return Context(
+            self.store, self.home, project=project, clock=self.clock, entropy=self.entropy
+        )
+
     def files(self, job: JobId) -> JobFiles:
         """The paths of a job."""
         return self.home.job(job)

@@ -73,7 +73,7 @@ async def collect_garbage(context: Context) -> None:
             continue  # somebody is at it
         if lock is not None:
             lock.release()
-        await delete(context, job.id)
+        await delete(context.of(job.project), job.id)
     for folder in await asyncio.to_thread(_old_folders, context):
         if not await context.store.read(partial(jobs.find, job=JobId(folder.name))):
             await asyncio.to_thread(_remove_files, context, JobId(folder.name))

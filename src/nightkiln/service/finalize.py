@@ -46,7 +46,12 @@ async def finalize(context: Context, job: JobId) -> Job:
 
 
 async def _outcome(context: Context, job: Job) -> JobState:
-    """How a job ends whose chunks are all committed; rows to be skipped are no errors."""
+    """How a job ends that nobody cancelled; rows to be skipped are no errors.
+
+    Only a deadline lets a job come here before every row has an answer.
+    """
+    if job.totals.answered < job.rows:
+        return JobState.EXPIRED
     skipped = 0
     if job.totals.ok < job.rows and job.spec.source.on_bad_row == "skip":
         skipped = await asyncio.to_thread(badrows.count, context.files(job.id))

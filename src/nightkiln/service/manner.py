@@ -93,6 +93,11 @@ def manner_of(order: Order, *, backends: int = 1) -> Manner:
     )
 
 
+def text_of(order: Order, *, backends: int = 1) -> str:
+    """What is kept of an order, as `store.jobs.set_manner` takes it."""
+    return msgspec.json.encode(manner_of(order, backends=backends)).decode()
+
+
 async def remember(context: Context, job: JobId, order: Order, *, backends: int = 1) -> None:
     """Keep how a job is run from here on. Raises DiskError.
 

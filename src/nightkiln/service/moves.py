@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import NotFound, UsageError
+from nightkiln.core.errors import IllegalMove, NotFound, UsageError
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.service.context import Context
@@ -98,6 +98,21 @@ async def want(context: Context, job: JobId, wanted: Wanted) -> None:
     await context.store.write(lambda tx: jobs.want(tx, job, wanted, project=context.project))
 
 
+async def resume(context: Context, job: JobId) -> Job:
+    """Let a paused job go on; whoever runs jobs has to be told. Raises NotFound, IllegalMove."""
+
+    async def use_case(tx: Tx) -> Job:
+        found = await jobs.get(tx, job, project=context.project)
+        if found.state.is_terminal or found.state is JobState.DELETING:
+            raise IllegalMove(job, str(found.state), str(JobState.RUNNING))
+        if found.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
+            await jobs.want(tx, job, Wanted.RUN, project=context.project)
+        await jobs.save(tx, msgspec.structs.replace(found, reason=""))
+        return await jobs.get(tx, job, project=context.project)
+
+    return await context.store.write(use_case)
+
+
 async def pause(context: Context, job: JobId) -> Job:
     """Leave a job paused that nobody runs. The caller holds its lock. Raises IllegalMove.
 
@@ -109,6 +124,17 @@ async def pause(context: Context, job: JobId) -> Job:
             return found
         moved = found if found.state is JobState.PAUSED else found.moved(JobState.PAUSED)
         return msgspec.structs.replace(moved, reason=ON_REQUEST)
+
+    return await _change(context, job, change)
+
+
+async def explain(context: Context, job: JobId, reason: str) -> Job:
+    """Say why a job waits, wherever it stands; one that is over stays as it is."""
+
+    def change(found: Job) -> Job:
+        if found.state.is_terminal or found.state is JobState.DELETING:
+            return found
+        return msgspec.structs.replace(found, reason=reason)
 
     return await _change(context, job, change)
 

@@ -213,6 +213,30 @@ async def aligned(
     return itertools.chain(_pieces(files, None, done), _waiting(files, known[len(done) :]))
 
 
+async def published(
+    context: Context, job: Job, generation: int
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Inputs and whole parts of a generation that ended, aligned; reading them blocks.
+
+    A later generation changes nothing here. Raises NotFound.
+    """
+    files = context.files(job.id)
+    manifest = await asyncio.to_thread(read_manifest, files, generation)
+    if manifest is None:
+        raise NotFound(f"generation {generation} of job {job.id} has published nothing")
+    known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
+    return _pieces(files, manifest, known, answers=lambda part: part)
+
+
+async def committed(context: Context, job: Job) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Inputs and whole parts of a job that is not over, aligned: its committed prefix.
+
+    Reading them blocks. Nothing behind a chunk that is still open is there.
+    """
+    known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
+    return _pieces(context.files(job.id), None, prefix(known), answers=lambda part: part)
+
+
 def _waiting(files: JobFiles, known: Sequence[Chunk]) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The rows of chunks that are not shown yet, all of them pending."""
     with contextlib.closing(InputReader(files)) as reader:

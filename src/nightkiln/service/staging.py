@@ -70,6 +70,24 @@ def stage(home: Home, frame: Frame) -> Staged:
     )
 
 
+def staged_in(path: Path, name: str) -> Staged:
+    """A staged file that came from elsewhere, its hash made anew. Blocking. Raises InputError."""
+    try:
+        with pq.ParquetFile(path) as file:
+            origin = origin_in(file.schema_arrow)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{name} is no Parquet file", hint="send it again") from error
+    if origin is None:
+        raise InputError(f"{name} holds no rows from Python", hint="leave `framed` out")
+    return Staged(
+        path=str(path),
+        name=name,
+        sha256=_hash_of(path, origin.kind),
+        size_bytes=path.stat().st_size,
+        columns=origin.columns,
+    )
+
+
 def _check_names(frame: Frame, table: pa.Table) -> None:
     """Said here, where the frame is known: later it is a file that nobody has heard of."""
     if not all(name.strip() for name in table.schema.names):

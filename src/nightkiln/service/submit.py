@@ -73,14 +73,36 @@ async def _named(context: Context, order: Order, fetching: Fetching) -> SourceSp
     else:
         path = located(order.input, kind)
         sha256, size = await asyncio.to_thread(fingerprint, path, kind)
+    return described(
+        order,
+        kind=kind,
+        path=path,
+        name=shown_url(order.input) if url else order.input,
+        content=(sha256, size),
+        spooled=url or order.input == "-",
+        compression=compression_of(name, order.input_format) if kind in TEXTUAL else None,
+    )
+
+
+def described(  # noqa: PLR0913 - what a source is
+    order: Order,
+    *,
+    kind: str,
+    path: Path,
+    name: str,
+    content: tuple[str, int],
+    spooled: bool,
+    compression: str | None,
+) -> SourceSpec:
+    """A file as the source of an order; `content` is its sha256 and size. Raises UsageError."""
     return SourceSpec(
         kind=kind,
         path=str(path),
-        name=shown_url(order.input) if url else order.input,
-        size_bytes=size,
-        sha256=sha256,
-        spooled=url or order.input == "-",
-        compression=compression_of(name, order.input_format) if kind in TEXTUAL else None,
+        name=name,
+        size_bytes=content[1],
+        sha256=content[0],
+        spooled=spooled,
+        compression=compression,
         sheet=order.sheet,
         delimiter=order.delimiter,
         id_column=order.id_column,
@@ -171,10 +193,10 @@ def identity_of(spec: JobSpec) -> str:
     return "derived:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
-async def find(context: Context, spec: JobSpec) -> Job | None:
-    """The newest job with the same content, unless it failed."""
-    key = identity_of(spec)
-    return await context.store.read(lambda tx: jobs.find_by_key(tx, key, project=context.project))
+async def find(context: Context, spec: JobSpec, *, key: str | None = None) -> Job | None:
+    """The newest job with the same content, or of a key that was given, unless it failed."""
+    named = key or identity_of(spec)
+    return await context.store.read(lambda tx: jobs.find_by_key(tx, named, project=context.project))
 
 
 def opening_of(job: Job | None) -> Opening:
@@ -190,17 +212,25 @@ def serves(found: Job | None, *, new: bool, again: bool) -> bool:
 
 
 async def accept(
-    context: Context, spec: JobSpec, *, new: bool, again: bool = False
+    context: Context,
+    spec: JobSpec,
+    *,
+    new: bool,
+    again: bool = False,
+    key: str | None = None,
+    manner: str | None = None,
 ) -> tuple[Job, Opening]:
     """Make the job real, or find the one that is the same. Raises DiskError.
 
-    With `new` no job is the same, with `again` none that succeeded.
+    With `new` no job is the same, with `again` none that succeeded. A `key` that
+    somebody gave stands for the content. `manner` is kept with a new job, for
+    whoever runs it.
     """
     fresh = Job(
         id=context.new_job_id(),
         project=context.project,
         spec=spec,
-        idempotency_key=identity_of(spec),
+        idempotency_key=key or identity_of(spec),
         created_at=context.clock(),
     )
 
@@ -210,9 +240,11 @@ async def accept(
             return found
         await jobs.insert(tx, placed)
         await generations.begin(tx, placed.id, placed.generation, now=placed.created_at)
+        if manner is not None:
+            await jobs.set_manner(tx, placed.id, manner)
         return None
 
-    known = await find(context, spec)
+    known = await find(context, spec, key=key)
     if known is not None and serves(known, new=new, again=again):
         await asyncio.to_thread(drop_spool, spec.source)
         return known, opening_of(known)

@@ -233,6 +233,17 @@ async def committed(tx: Tx, job: JobId) -> list[Chunk]:
     return _chunks(await tx.rows(_of(job).where(chunks.c.committed_epoch.is_not(None))))
 
 
+async def committed_after(tx: Tx, job: JobId, seq: int, *, limit: int) -> list[Chunk]:
+    """The chunks of a job that were committed after a commit, in that order."""
+    rows = await tx.rows(
+        select(chunks)
+        .where(chunks.c.job_id == job, chunks.c.commit_seq > seq)
+        .order_by(chunks.c.commit_seq)
+        .limit(limit)
+    )
+    return _chunks(rows)
+
+
 async def open_count(tx: Tx, job: JobId) -> int:
     """How many chunks still wait for a commit in this generation, leased ones included."""
     row = await tx.row(select(func.count().label("left")).where(chunks.c.job_id == job, _LEFT))

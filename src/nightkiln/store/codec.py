@@ -24,6 +24,11 @@ def text_of(value: Coded) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def named(name: str) -> str:
+    """What the JSON text of a spec holds exactly when its label has this name."""
+    return f'"label":{{"name":{msgspec.json.encode(name).decode()}'
+
+
 def totals_of(text: str) -> Totals:
     """Totals from their column."""
     return _totals.decode(text)

@@ -111,6 +111,12 @@ async def stale_uploads(tx: Tx, *, now: float, limit: int = 100) -> list[Upload]
     return [codec.upload_of(row["upload"]) for row in rows]
 
 
+async def pending_uploads(tx: Tx) -> set[str]:
+    """Uploads of every project that were begun and never ended: whose parts may not go."""
+    query = select(uploads.c.id).where(uploads.c.state == UploadState.PENDING.value)
+    return {row["id"] for row in await tx.rows(query)}
+
+
 def _file(row: RowMapping) -> StoredFile:
     return StoredFile(
         id=FileId(row["id"]),

@@ -12,13 +12,16 @@ from typing import Final
 from sqlalchemy import RowMapping, and_, delete, or_, select, update
 from sqlalchemy import insert as insert_into
 
+from nightkiln.core.access import KeyId
 from nightkiln.core.errors import IllegalMove, NotFound
 from nightkiln.core.ids import JobId, ProjectId
-from nightkiln.core.job import MOVES, Job, JobState, Live, Wanted
+from nightkiln.core.job import MOVES, TERMINAL, Job, JobState, Live, Wanted
 from nightkiln.store import codec
+from nightkiln.store.paging import Page, rows_of
 from nightkiln.store.schema import jobs
 from nightkiln.store.tx import Tx
 
+_OVER: Final = tuple(sorted(state.value for state in {*TERMINAL, JobState.DELETING}))
 _NEVER_ATTACHED: Final = (JobState.DELETING.value, JobState.FAILED.value)
 
 
@@ -100,12 +103,55 @@ async def list_jobs(
     return [_job(row) for row in await tx.rows(query)]
 
 
+async def pages(
+    tx: Tx,
+    page: Page,
+    *,
+    project: ProjectId,
+    states: AbstractSet[JobState] = frozenset(),
+    name: str | None = None,
+) -> tuple[list[Job], bool]:
+    """A page of a project's jobs, newest first; of some states, and of one name.
+
+    Without tombstones. Raises NotFound when the job the page begins at is gone.
+    """
+    where = [jobs.c.state != JobState.DELETING.value]
+    if states:
+        where.append(jobs.c.state.in_(sorted(state.value for state in states)))
+    if name is not None:  # a label begins with its name; quotes inside of texts are escaped
+        where.append(jobs.c.spec.contains(codec.named(name), autoescape=True))
+    rows, more = await rows_of(tx, jobs, page, project=project, where=where)
+    return [_job(row) for row in rows], more
+
+
 async def in_states(tx: Tx, states: AbstractSet[JobState], *, limit: int = 1000) -> list[Job]:
     """Jobs of every project in these states, oldest first: for recovery and collection."""
     rows = await tx.rows(
         select(jobs)
         .where(jobs.c.state.in_(sorted(state.value for state in states)))
         .order_by(jobs.c.created_at, jobs.c.id)
+        .limit(limit)
+    )
+    return [_job(row) for row in rows]
+
+
+async def submitted_by(tx: Tx, key: KeyId) -> list[Job]:
+    """The jobs of any project that an API key submitted, tombstones included, in no order.
+
+    Reads every spec, so it is only for keys whose use is capped.
+    """
+    mentioning = select(jobs).where(jobs.c.spec.contains(key, autoescape=True))
+    found = (_job(row) for row in await tx.rows(mentioning))
+    return [job for job in found if job.spec.label.key == key]
+
+
+async def unended(tx: Tx, *, limit: int = 5000) -> list[Job]:
+    """Jobs of every project that are not over: those to cancel, those to run, those to pause."""
+    last = jobs.c.wanted == Wanted.PAUSE.value
+    rows = await tx.rows(
+        select(jobs)
+        .where(jobs.c.state.not_in(_OVER))
+        .order_by(last, jobs.c.wanted, jobs.c.created_at, jobs.c.id)
         .limit(limit)
     )
     return [_job(row) for row in rows]

@@ -117,6 +117,7 @@ def _disk_error(path: Path, error: BaseException | None) -> DiskError:
     return DiskError(
         f"{path} cannot be written or read: {error}",
         hint="`nightkiln doctor` shows the space left; free some, then run the command again",
+        full=getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL,
     )
 
 

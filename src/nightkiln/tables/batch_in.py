@@ -44,7 +44,7 @@ class BatchReader:
             seen = True
             yield self._checked(block)
         if not seen:
-            raise _empty(self._name)
+            raise no_lines(self._name)
 
     def _checked(self, block: Block) -> Block:
         """The block with its custom ids, and with a flaw for every line that is none of ours."""
@@ -87,7 +87,7 @@ def recognised(source: SourceSpec, *, said: bool) -> SourceSpec:
     if not said and not (source.kind == "jsonl" and _begins_like_one(source)):
         return source
     if not source.size_bytes:
-        raise _empty(source.name)
+        raise no_lines(source.name)
     if source.id_column not in (None, ID):
         raise UsageError(
             "--id-column is not for batch lines: their ids are their custom_id",
@@ -97,7 +97,8 @@ def recognised(source: SourceSpec, *, said: bool) -> SourceSpec:
     return msgspec.structs.replace(batch, batch=_head_of(batch))
 
 
-def _empty(name: str) -> InputError:
+def no_lines(name: str) -> InputError:
+    """What is said of a file without a request."""
     return InputError(
         f"{name} has no lines", hint="give a file with at least one request", reason="empty_file"
     )
@@ -122,6 +123,23 @@ def task_of(source: SourceSpec) -> Task:
 def _begins_like_one(source: SourceSpec) -> bool:
     block = next(_reader(source).blocks(Place(), rows=1), None)
     return block is not None and has_batch_keys(block.rows.column(LINE_COLUMN)[0].as_py() or "")
+
+
+def model_named(batch: SourceSpec, url: str, *, most: int) -> str | None:
+    """The model of the first good line for a route that names one, among so many lines.
+
+    Raises InputError for a file that cannot be read as a whole.
+    """
+    head, seen = BatchHead(url=url), 0
+    for block in _reader(batch).blocks(Place(), rows=_HEAD_ROWS):
+        for text in block.rows.column(LINE_COLUMN).to_pylist():
+            line = read_line(text or "", head)
+            if isinstance(line, BatchLine) and line.body.model is not None:
+                return line.body.model
+        seen += block.rows.num_rows
+        if seen >= most:
+            break
+    return None
 
 
 def _head_of(batch: SourceSpec) -> BatchHead:

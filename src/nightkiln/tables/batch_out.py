@@ -4,7 +4,7 @@ Raw replies are written as they were received. A row that was never asked (its
 line was bad, or the job was cancelled before) is a failure with a reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
@@ -68,21 +68,27 @@ class BatchWriter:
         """
         replies = failures = 0
         for inputs, part in bounded(pieces):
-            lines = inputs.column(LINE_COLUMN).to_pylist()
-            columns = [part.column(name).to_pylist() for name in _COLUMNS]
             good: list[bytes] = []
             bad: list[bytes] = good if errors is out else []
-            for line, *values in zip(lines, *columns, strict=True):
-                found = dict(zip(_COLUMNS, values, strict=True))
-                if found["status"] != _PENDING:
-                    outcome = self._outcome(line, found)
-                    (good if outcome.is_reply else bad).append(line_of(outcome))
-                    failures += not outcome.is_reply
-                    replies += outcome.is_reply
+            for _, _, outcome in self.outcomes(inputs, part):
+                (good if outcome.is_reply else bad).append(line_of(outcome))
+                failures += not outcome.is_reply
+                replies += outcome.is_reply
             out.write(b"".join(good))
             if bad is not good:
                 errors.write(b"".join(bad))
         return Written(replies=replies, failures=failures)
+
+    def outcomes(
+        self, inputs: "pa.Table", part: "pa.Table"
+    ) -> Iterator[tuple[int, str | None, Outcome]]:
+        """What became of each row that has an end, with its number and its line of the input."""
+        lines = inputs.column(LINE_COLUMN).to_pylist()
+        columns = [part.column(name).to_pylist() for name in _COLUMNS]
+        for line, *values in zip(lines, *columns, strict=True):
+            found = dict(zip(_COLUMNS, values, strict=True))
+            if found["status"] != _PENDING:
+                yield found["row"], line, self._outcome(line, found)
 
     def _outcome(self, line: str | None, found: dict[str, Any]) -> Outcome:
         row = f"{self._tail}{found['row']:08x}"

@@ -49,7 +49,8 @@ def whole(path: Path) -> Iterator[None]:
 def as_disk_error(error: OSError, what: str) -> DiskError:
     """What a user is told when the disk is full or failing."""
     if error.errno in _FULL:
-        return DiskError(f"the disk is full: {what}", hint="free space in the home, then run again")
+        hint = "free space in the home, then run again"
+        return DiskError(f"the disk is full: {what}", hint=hint, full=True)
     return DiskError(
         f"the disk fails: {what}: {os.strerror(error.errno or 0)}",
         hint="check the disk (dmesg), then run again; nothing is lost",

@@ -4,6 +4,8 @@
     cache.db                   answers paid once; may be deleted at any time
     lock                       exclusive: a server; shared: embedded processes
     spool/                     inputs on their way in
+    files/<id>                 files that somebody uploaded, or that a batch wrote
+    uploads/<id>/<part>        parts of a file that arrives in parts
     jobs/<id>/run.lock         exclusive: the one process that works on the job
     jobs/<id>/source           the spooled input, where it came through a pipe
     jobs/<id>/input/           segment-00000.parquet …
@@ -130,6 +132,8 @@ class Home:
         self.database = root / "nightkiln.db"
         self.cache = root / "cache.db"
         self.spool = root / "spool"
+        self.files = root / "files"
+        self.uploads = root / "uploads"
         self._lock: Lock | None = None
 
     def hold(self, *, exclusive: bool = False) -> None:
@@ -151,8 +155,10 @@ class Home:
             raise HomeBusy(
                 f"the home {self.root} is owned by a running server"
                 if not exclusive
-                else f"the home {self.root} is in use by other processes",
-                hint="talk to the server, or name another home with --home",
+                else f"the home {self.root} is in use by another server or by commands in it",
+                hint="talk to the server, or name another home with --home"
+                if not exclusive
+                else "stop them first, or name another home with --home",
             )
 
     def release(self) -> None:

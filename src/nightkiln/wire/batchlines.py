@@ -20,6 +20,7 @@ URLS: Final = {"/v1" + dialect.path: task for task, dialect in DIALECTS.items()}
 
 _KNOWN: Final = ", ".join(URLS)
 _NULL: Final = b"null"
+_SHOWN: Final = 100  # characters of a name in a message
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -45,7 +46,19 @@ class BatchLine(msgspec.Struct, gc=False):
     body: _Body
 
 
+class _Refused(msgspec.Struct, gc=False):
+    code: str
+    message: str
+
+
+class _OwnLine(BatchLine, gc=False):
+    """A line that we wrote ourselves; of a request that cannot be said it has the reason."""
+
+    refused: _Refused | None = None
+
+
 _decode_line: Final = msgspec.json.Decoder(BatchLine).decode
+_decode_own_line: Final = msgspec.json.Decoder(_OwnLine).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -61,9 +74,11 @@ def has_batch_keys(text: bytes | str) -> bool:
 def read_line(text: bytes | str, head: BatchHead) -> BatchLine | Wrong:
     """A line that is an object, if it is one of the file that `head` describes."""
     try:
-        line = _decode_line(text)
+        line = _decode_own_line(text) if head.translated else _decode_line(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _misshapen(text)
+    if isinstance(line, _OwnLine) and line.refused is not None:
+        return Wrong(line.refused.code, line.refused.message)
     return _refused(line) or _mismatch(line, head) or line
 
 
@@ -87,6 +102,9 @@ def _mismatch(line: BatchLine, head: BatchHead) -> Wrong | None:
         return Wrong("url_mismatch", f"the url is not {head.url}, as in the lines before", "url")
     if head.model is not None and body.model != head.model:
         return _other_model(body, head.model)
+    if head.unserved:
+        named = (head.model or "")[:_SHOWN]
+        return Wrong("model_not_found", f"the model '{named}' is not supported here", "body.model")
     return None
 
 

@@ -1,0 +1,129 @@
+"""A home opened for a server: owned alone, swept, and its jobs at work.
+
+Nothing here knows HTTP. Opening collects what a crash left, then begins with what
+was under way; closing stops the work first and lets go of the home last.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from nightkiln.app import parts
+from nightkiln.app.roster import Roster, RosterSettings
+from nightkiln.app.servedmodels import ServedModels
+from nightkiln.app.taking import Taking
+from nightkiln.app.tokencounting import TokenCounting
+from nightkiln.config import Settings
+from nightkiln.core.errors import DiskError, HomeBusy, NotFound
+from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId
+from nightkiln.service import deletion, files, uploads
+from nightkiln.service.context import Context
+from nightkiln.store.base import ControlPlane
+from nightkiln.store.database import Database
+from nightkiln.vault.home import Home
+
+_SWEEP_S: Final = 60.0
+_log: Final = logging.getLogger(__name__)
+
+
+class ServedHome:
+    """What a server stands on. Made by `open_server`."""
+
+    def __init__(
+        self, store: ControlPlane, home: Home, environ: Mapping[str, str], settings: Settings
+    ) -> None:
+        self.store = store
+        self.home = home
+        self.settings = settings
+        self.clock: Callable[[], float] = time.time
+        self.entropy: Callable[[int], bytes] = secrets.token_bytes
+        self.models = ServedModels(settings)
+        self.taking = Taking(environ, settings)
+        self.counting = TokenCounting(settings)
+        self.roster: Roster | None = None  # None: jobs are taken in, and nobody works on them
+
+    def context(self, project: ProjectId) -> Context:
+        """What use cases of a project stand on. The project is known to exist."""
+        return Context(
+            self.store, self.home, project=project, clock=self.clock, entropy=self.entropy
+        )
+
+
+@asynccontextmanager
+async def open_server(
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    settings: Settings,
+    work: bool = True,
+    how: RosterSettings | None = None,
+) -> AsyncIterator[ServedHome]:
+    """Own a home, making it where needed. Raises HomeBusy, UsageError, DiskError.
+
+    Credentials are looked up in `environ`. Without `work` jobs are taken in and not run.
+    """
+    parts.arm_crash_point(settings.crash_at)
+    home = Home(root)
+    home.hold(exclusive=True)
+    try:
+        store = await Database.open(home.database)
+        try:
+            opened = ServedHome(store, home, environ, settings)
+            context = opened.context(DEFAULT_PROJECT)
+            await _collect(context)
+            async with _sweeping(context):
+                if not work:
+                    yield opened
+                else:
+                    async with _working(opened, environ, how):
+                        yield opened
+        finally:
+            await store.aclose()
+    finally:
+        home.release()
+
+
+async def _collect(context: Context) -> None:
+    """Finish deletions of every project, and remove bytes that nothing names."""
+    await deletion.collect_garbage(context)
+    await files.collect(context)
+    await uploads.collect(context)
+
+
+@asynccontextmanager
+async def _working(
+    opened: ServedHome, environ: Mapping[str, str], how: RosterSettings | None
+) -> AsyncIterator[None]:
+    roster = Roster(opened.context, environ, opened.settings, how)
+    roster.start()
+    opened.roster = roster
+    try:
+        yield
+    finally:
+        await roster.aclose()
+
+
+@asynccontextmanager
+async def _sweeping(context: Context) -> AsyncIterator[None]:
+    task = asyncio.create_task(_sweep_forever(context), name="sweep files")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _sweep_forever(context: Context) -> None:
+    """Remove what has had its time. A store that cannot be written is tried again."""
+    while True:
+        try:
+            await files.sweep(context)
+            await uploads.sweep(context)
+        except (DiskError, HomeBusy, NotFound) as error:
+            _log.warning("files whose time is over stay for now: %s", error.message)
+        await asyncio.sleep(_SWEEP_S)

@@ -1,0 +1,166 @@
+"""Jobs taken in by a server: checked as an embedded run checks them, then left to the roster.
+
+No model is loaded and nothing is sent here. The job and how it is run are recorded
+in one transaction, so a crash in between leaves neither half.
+
+Whoever holds a key of scope `write` chooses among what the server's settings name;
+an address, a credential or a model file of their own would let them read secrets of
+this machine or reach hosts that only it can. A key of scope `admin` may name those.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from nightkiln.app import parts
+from nightkiln.app.batchorder import batch_order
+from nightkiln.app.choice import PILOT, is_model_file
+from nightkiln.app.forecasting import Assumed, estimate
+from nightkiln.app.targets import order_under
+from nightkiln.backends.spoken import encoder_of
+from nightkiln.config import Settings
+from nightkiln.core.errors import IllegalMove, UsageError
+from nightkiln.core.events import Opening, Planned
+from nightkiln.core.forecast import Estimate
+from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
+from nightkiln.service import moves, planning, submit
+from nightkiln.service.arriving import Wanted as Rows
+from nightkiln.service.arriving import arrived
+from nightkiln.service.context import Context
+from nightkiln.service.manner import remember, text_of
+from nightkiln.service.orders import Order
+
+_OVER: Final = (Opening.FINISHED, Opening.WITH_ERRORS)
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was submitted, and how that met what was there."""
+
+    job: Job
+    how: Opening
+    notices: tuple[str, ...]
+
+
+class Taking:
+    """Takes submissions in, under settings that do not change."""
+
+    def __init__(self, environ: Mapping[str, str], settings: Settings) -> None:
+        self._environ = environ
+        self._settings = settings
+
+    async def submit(
+        self, context: Context, order: Order, rows: Rows, *, free: bool, key: str | None = None
+    ) -> Taken:
+        """Accept a job or attach to one; whoever runs jobs has to be woken afterwards.
+
+        `free` is whether addresses and credentials may be named. With a `key` the same
+        submission is the same job whatever has become of it, and another one is refused.
+        Raises UsageError, InputError, AuthError, NotFound, IllegalMove, DiskError.
+        """
+        source, order = await self._arrived(context, order, rows, free=free)
+        try:
+            return await self._accepted(context, source, order, key)
+        finally:  # where a job took it, it has moved
+            await asyncio.to_thread(submit.drop_spool, source)
+
+    async def _accepted(
+        self, context: Context, source: SourceSpec, said: Order, key: str | None
+    ) -> Taken:
+        crew = await parts.make_crew(said, self._environ, self._settings)
+        try:
+            order, backends = crew.order, len(crew.names)
+            spec = submit.spec_of(order, source, model=crew.model)
+            encoder_of(crew.backend, spec)
+            await planning.check_head(spec, reserved=order.reserved)
+        finally:
+            await crew.aclose()
+        given = None if key is None else f"given:{key}"
+        if given is not None:
+            await _check_same(context, spec, given)
+        job, how = await submit.accept(
+            context,
+            spec,
+            new=order.new and given is None,
+            again=order.again and given is None,
+            key=given,
+            manner=text_of(said, backends=backends),
+        )
+        if how is not Opening.NEW and how not in _OVER and given is None:
+            job = await _going_on(context, job, how)
+            await remember(context, job.id, said, backends=backends)
+        return Taken(job=job, how=how, notices=crew.notices)
+
+    async def plan(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Planned:
+        """What `submit` would do. Raises as it does."""
+        source, order = await self._arrived(context, order, rows, free=free)
+        try:
+            crew = await parts.make_crew(order, self._environ, self._settings)
+            try:
+                spec = submit.spec_of(crew.order, source, model=crew.model)
+                return await planning.plan(
+                    context, crew.order, spec, crew.backend, slots=crew.slots
+                )
+            finally:
+                await crew.aclose()
+        finally:
+            await asyncio.to_thread(submit.drop_spool, source)
+
+    async def estimate(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Estimate:
+        """What the rows will take; nobody is asked. Raises as `submit` does."""
+        source, order = await self._arrived(context, order, rows, free=free)
+        try:
+            crew = await parts.make_crew(order, self._environ, self._settings)
+            try:
+                spec = submit.spec_of(crew.order, source, model=crew.model)
+                return await estimate(context, spec, crew, Assumed())
+            finally:
+                await crew.aclose()
+        finally:
+            await asyncio.to_thread(submit.drop_spool, source)
+
+    def check_free(self, order: Order) -> None:
+        """Refuse what only an admin may name. Raises UsageError."""
+        places = [one for one in (order.endpoint, *order.more_endpoints) if one is not None]
+        named = {
+            "a credential": order.key is not None or bool(order.more_keys),
+            "an address": any(one not in self._settings.endpoints for one in places),
+            "a model file": order.model not in (None, PILOT, *self._settings.models)
+            and is_model_file(order.model or ""),
+        }
+        for what in (what for what, is_named in named.items() if is_named):
+            raise UsageError(
+                f"only a key of scope admin may name {what}",
+                hint="name an endpoint or a model of the server's settings; /api/v1/fleet has them",
+            )
+
+    async def _arrived(
+        self, context: Context, order: Order, rows: Rows, *, free: bool
+    ) -> tuple[SourceSpec, Order]:
+        order = order_under(order, self._settings)
+        parts.check_order(order)
+        if not free:
+            self.check_free(order)
+        source, order = await arrived(context, rows, order)
+        try:
+            return batch_order(source, order, self._settings)
+        except UsageError:
+            await asyncio.to_thread(submit.drop_spool, source)
+            raise
+
+
+async def _check_same(context: Context, spec: JobSpec, key: str) -> None:
+    """Refuse a key that was given with another submission."""
+    found = await submit.find(context, spec, key=key)
+    if found is not None and submit.identity_of(found.spec) != submit.identity_of(spec):
+        raise IllegalMove(found.id, str(found.state), "another job of the same Idempotency-Key")
+
+
+async def _going_on(context: Context, job: Job, how: Opening) -> Job:
+    """What a submission means for the job that it found."""
+    if how is Opening.CONTINUED:
+        return await moves.retry(context, job.id)
+    if job.wanted is Wanted.PAUSE and job.state is not JobState.CANCELLING:
+        await moves.want(context, job.id, Wanted.RUN)
+    return job

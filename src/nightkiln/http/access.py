@@ -1,0 +1,158 @@
+"""Who may do what: every path asks for a key but a few that say nothing.
+
+`admitted` runs before any route is looked for, so a route that forgets to ask is
+closed and not open. Routes then say which scope they need:
+
+    @router.get("/batches")
+    async def list_batches(caller: Reader) -> Response: ...
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+
+from nightkiln.core.access import ApiKey, Scope
+from nightkiln.core.ids import ProjectId
+from nightkiln.http.errors import Refuse
+from nightkiln.http.keyring import Keyring
+from nightkiln.http.parts import Parts
+from nightkiln.http.shapes import Problem
+from nightkiln.http.visit import Caller, visit_of
+from nightkiln.store import keys
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
+PROJECT_HEADER: Final = "x-nightkiln-project"
+_PREFIX: Final = "nk_"
+_LONGEST: Final = 200  # characters of a key; ours have 46
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PROBES: Final = frozenset({"/healthz", "/readyz"})  # asked by address, whatever it is
+
+UNAUTHORISED: Final = Problem(
+    status=401,
+    code="invalid_api_key",
+    message="The API key is missing or not good here. Send it as 'Authorization: Bearer KEY'"
+    " or 'x-api-key: KEY'.",
+)
+
+
+class Access:
+    """Decides who comes in. One for each server."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._keyring = Keyring(parts.store)
+
+    async def admitted(self, path: str, headers: Headers) -> Caller | None:
+        """Who asks, or None where nobody has to be known. Raises Refuse."""
+        if path not in _PROBES:
+            self._check_host(headers.get("host", ""))
+        if path in OPEN_PATHS:
+            return None
+        now = self._parts.clock()
+        text = key_text(headers)
+        key = None if text is None else await self._keyring.find(text, now=now)
+        if key is None:
+            raise Refuse(UNAUTHORISED)
+        if wait_s := self._keyring.wait_s(key):
+            raise Refuse(_too_many(key, wait_s))
+        project = await self._project(key, headers.get(PROJECT_HEADER))
+        await self._keyring.note_use(key, now=now)
+        return Caller(key=key, project=project, context=self._parts.context(project))
+
+    def _check_host(self, host: str) -> None:
+        """Refuse names that are not ours: a page elsewhere may give its own name our address."""
+        allowed = self._parts.settings.allowed_hosts
+        if "*" in allowed or _name_of(host) in _LOCAL_HOSTS | allowed:
+            return
+        raise Refuse(
+            Problem(
+                status=421,
+                code="unknown_host",
+                message="This server does not answer to that host name.",
+                hint="start it with --allow-host NAME",
+                retry=False,
+            )
+        )
+
+    async def _project(self, key: ApiKey, named: str | None) -> ProjectId:
+        """The project that a request is about. Raises Refuse: 404 for one that is not theirs."""
+        if named is None or named == key.project:
+            return key.project
+        if key.may(Scope.ADMIN) and named in await self._parts.store.read(keys.list_projects):
+            return ProjectId(named)
+        raise Refuse(Problem(status=404, code="E_NOT_FOUND", message="There is no such project."))
+
+
+def key_text(headers: Headers) -> str | None:
+    """The text of the key that a request brings, from either header."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    sent = [headers.get("x-api-key", "")]
+    if scheme.lower() == "bearer":
+        sent.insert(0, bearer)
+    found = (text.strip() for text in sent)
+    return next((one for one in found if one.startswith(_PREFIX) and len(one) <= _LONGEST), None)
+
+
+def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that yields the caller, or refuses one whose key lacks the scope."""
+
+    async def caller(
+        request: Request,
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        _key: Annotated[str | None, Depends(_API_KEY)],
+    ) -> Caller:
+        found = visit_of(request).caller
+        if found is None:
+            raise Refuse(UNAUTHORISED)
+        if not found.key.may(scope):
+            raise Refuse(_lacks(scope))
+        return found
+
+    return caller
+
+
+# What the OpenAPI says of keys; the doorway reads the headers itself.
+_BEARER: Final = HTTPBearer(auto_error=False)
+_API_KEY: Final = APIKeyHeader(name="x-api-key", auto_error=False)
+
+Reader = Annotated[Caller, Depends(needs(Scope.READ))]
+Writer = Annotated[Caller, Depends(needs(Scope.WRITE))]
+Admin = Annotated[Caller, Depends(needs(Scope.ADMIN))]
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the server that a request came to."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Serving = Annotated[Parts, Depends(parts_of)]
+
+
+def _lacks(scope: Scope) -> Problem:
+    return Problem(
+        status=403,
+        code="insufficient_permissions",
+        message=f"This API key lacks the scope {scope}.",
+        retry=False,
+    )
+
+
+def _too_many(key: ApiKey, wait_s: float) -> Problem:
+    most = key.caps.requests_per_minute
+    return Problem(
+        status=429,
+        code="rate_limit_exceeded",
+        message=f"This API key may send {most} requests a minute.",
+        retry_after_s=wait_s,
+    )
+
+
+def _name_of(host: str) -> str:
+    """A Host header without its port, in lower case."""
+    name = host.strip().lower()
+    head, colon, port = name.rpartition(":")
+    return head if colon and port.isdigit() and (name.startswith("[") or ":" not in head) else name

@@ -1,0 +1,1 @@
+"""Anthropic's API: batches of messages, and counting tokens."""

@@ -1,0 +1,82 @@
+"""Bodies of our own API, read into structs; and files that are made for one answer."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+import msgspec
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from nightkiln.core.errors import UsageError
+from nightkiln.service.context import Context
+
+T = TypeVar("T")
+_PIECE_BYTES: Final = 1 << 18
+
+
+async def body_of(request: Request, kind: type[T], *, empty: T | None = None) -> T:
+    """The request's body. Without one `empty`, if there may be none. Raises UsageError."""
+    body = await request.body()
+    if not body and empty is not None:
+        return empty
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the body cannot be taken: {error}") from error
+
+
+async def made(
+    context: Context,
+    make: Callable[[Path], Awaitable[object]],
+    *,
+    media_type: str,
+    name: str,
+    suffix: str = "",
+) -> Response:
+    """An answer that is first written to a file in the home, which nobody else sees."""
+    folder = context.home.spool / context.new_run_id()
+    await asyncio.to_thread(folder.mkdir)
+    path = folder / f"made{suffix}"
+    try:
+        await make(path)
+        opened = await asyncio.to_thread(_opened, path)
+    finally:
+        await asyncio.to_thread(_emptied, folder)
+    return _MadeAnswer(opened, media_type=media_type, name=name)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb") if path.exists() else Path(os.devnull).open("rb")
+
+
+def _emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+class _MadeAnswer(StreamingResponse):
+    """Sends a file that has no name any more, and closes it."""
+
+    def __init__(self, opened: BinaryIO, *, media_type: str, name: str) -> None:
+        size = os.fstat(opened.fileno()).st_size
+        said = {"content-length": str(size)} if size else {}
+        said["content-disposition"] = f'attachment; filename="{name}"'
+        super().__init__(_pieces(opened), headers=said, media_type=media_type)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await asyncio.to_thread(self._opened.close)
+
+
+async def _pieces(opened: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(opened.read, _PIECE_BYTES):
+        yield piece

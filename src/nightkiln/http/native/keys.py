@@ -1,0 +1,57 @@
+"""/api/v1/keys: API keys of the caller's project, for admins."""
+
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from nightkiln.core.access import KeyId
+from nightkiln.http.access import Admin
+from nightkiln.http.answers import json_answer
+from nightkiln.http.native.bodies import body_of
+from nightkiln.http.native.described import gives, takes
+from nightkiln.service import keys
+from nightkiln.service.api import KeyObject, KeyWanted, Page, Rotating, key_object
+from nightkiln.service.keys import KeyWish
+
+router: Final = APIRouter(tags=["keys"])
+
+
+@router.post(
+    "/keys", status_code=201, openapi_extra=takes(KeyWanted), **gives(KeyObject, status=201)
+)
+async def create_key(request: Request, caller: Admin) -> Response:
+    """Make a key for the project. Its text is shown here and never again."""
+    said = await body_of(request, KeyWanted)
+    wish = msgspec.structs.replace(
+        msgspec.convert(said, KeyWish, from_attributes=True), project=caller.project
+    )
+    made = await keys.create(caller.context, wish)
+    return json_answer(key_object(made.key, made.text), status=201)
+
+
+@router.get("/keys", **gives(Page[KeyObject]))
+async def list_keys(
+    caller: Admin,
+    everyone: Annotated[bool, Query(description="those of all projects")] = False,
+) -> Response:
+    """List keys, the newest first, revoked ones too."""
+    found = await keys.list_keys(caller.context, everyone=everyone)
+    return json_answer(Page(data=tuple(map(key_object, found)), has_more=False))
+
+
+@router.post(
+    "/keys/{key_id}/rotate", openapi_extra=takes(Rotating, required=False), **gives(KeyObject)
+)
+async def rotate_key(key_id: str, request: Request, caller: Admin) -> Response:
+    """Make a key like this one, which ends now or after an overlap."""
+    said = await body_of(request, Rotating, empty=Rotating())
+    made = await keys.rotate(caller.context, KeyId(key_id), overlap_s=said.overlap_s)
+    return json_answer(key_object(made.key, made.text))
+
+
+@router.delete("/keys/{key_id}", **gives(KeyObject))
+async def revoke_key(key_id: str, caller: Admin) -> Response:
+    """End a key now. It stays on record."""
+    return json_answer(key_object(await keys.revoke(caller.context, KeyId(key_id))))

@@ -1,0 +1,216 @@
+"""API keys: made, listed, replaced, revoked, and held to what they may use.
+
+A key's text leaves here once, when it is made. What a key has used is the sum over
+the jobs that it submitted (`JobSpec.label.key`): rows taken in, and tokens and money
+of all generations, as far as answers are committed. So a cap is a fence at
+submission and no meter: work under way may go past it, and a job that is deleted no
+longer counts. It guards against accidents, not against a key that deletes its jobs.
+"""
+
+import asyncio
+import base64
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from nightkiln.core.access import ApiKey, KeyCaps, KeyId, Scope
+from nightkiln.core.errors import NotFound, QuotaError, UsageError
+from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId, new_id
+from nightkiln.core.usage import NANOS_PER_USD
+from nightkiln.service.context import Context
+from nightkiln.store import jobs, keys
+from nightkiln.store.tx import Tx
+from nightkiln.vault.durable import disk_errors, replacing
+
+ADMIN_FILE: Final = "admin.key"
+_ADMIN_NAME: Final = "admin.key"
+_SECRET_BYTES: Final = 32  # 256 bits
+_ENTROPY_BYTES: Final = 8
+_START: Final = 9  # letters of a text that may be shown
+_NAME_LENGTH: Final = 100
+_PROJECT_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_PROJECT_LENGTH: Final = 64
+
+
+class KeyWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new key is to be."""
+
+    name: str = ""
+    scope: Scope = Scope.WRITE
+    project: ProjectId = DEFAULT_PROJECT
+    lives_s: float | None = None  # None: until it is revoked
+    caps: KeyCaps = KeyCaps()
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key and its text, which is nowhere else."""
+
+    key: ApiKey
+    text: str
+
+
+async def create(context: Context, wish: KeyWish) -> NewKey:
+    """Make a key, and its project if that is new. Raises UsageError, DiskError.
+
+    Not idempotent: who repeats it has two keys.
+    """
+    _check(wish)
+    made = _made(context, wish)
+    await context.store.write(lambda tx: keys.insert_key(tx, made.key))
+    return made
+
+
+async def list_keys(context: Context, *, everyone: bool = False) -> list[ApiKey]:
+    """The keys of the context's project or of all, newest first, revoked ones too."""
+    project = None if everyone else context.project
+    return await context.store.read(lambda tx: keys.list_keys(tx, project=project))
+
+
+async def rotate(context: Context, key: KeyId, *, overlap_s: float) -> NewKey:
+    """A new key like this one; the old one is good for `overlap_s` more.
+
+    Raises NotFound, also for another project's, and UsageError for one that is over.
+    """
+    if overlap_s < 0:
+        raise UsageError("the overlap is at least 0 seconds")
+    now = context.clock()
+    old = await _own(context, key)
+    if not old.is_good(now):
+        raise UsageError(f"key {key} is revoked or has expired", hint="make a new one")
+    if old.name == _ADMIN_NAME:
+        raise UsageError(
+            "the key of the home is replaced by the server itself",
+            hint=f"delete {ADMIN_FILE} in the home and start the server again",
+        )
+    lives_s = None if old.expires_at is None else old.expires_at - now
+    made = _made(
+        context,
+        KeyWish(
+            name=old.name, scope=old.scope, project=old.project, lives_s=lives_s, caps=old.caps
+        ),
+    )
+
+    async def use_case(tx: Tx) -> None:
+        await keys.insert_key(tx, made.key)
+        await keys.expire(tx, key, at=now + overlap_s)
+
+    await context.store.write(use_case)
+    return made
+
+
+async def revoke(context: Context, key: KeyId) -> ApiKey:
+    """End a key now; one that is over stays so. Raises NotFound, also for another project's."""
+    await _own(context, key)
+    now = context.clock()
+    await context.store.write(lambda tx: keys.revoke(tx, key, now=now))
+    return await _own(context, key)
+
+
+async def check_caps(context: Context, key: ApiKey, *, rows: int) -> None:
+    """Raise QuotaError if this many rows more, or anything more, is past what the key may use."""
+    caps = key.caps
+    if caps.rows is None and caps.tokens is None and caps.cost_usd is None:
+        return
+    mine = await context.store.read(lambda tx: jobs.submitted_by(tx, key.id))
+    tokens = sum(job.spent.input_tokens + job.spent.output_tokens for job in mine)
+    cost_usd = sum(job.spent.cost_nanos for job in mine) / NANOS_PER_USD
+    reached = {
+        "rows": caps.rows is not None and sum(job.rows for job in mine) + rows > caps.rows,
+        "tokens": caps.tokens is not None and tokens >= caps.tokens,
+        "money": caps.cost_usd is not None and cost_usd >= caps.cost_usd,
+    }
+    for what in (what for what, is_reached in reached.items() if is_reached):
+        raise QuotaError(
+            f"the key {key.start}… has reached its cap of {what}",
+            hint="a key with a higher cap can submit this",
+        )
+
+
+async def ensure_admin_key(context: Context) -> Path:
+    """The file with an admin key of this home, made if it is not there. Raises DiskError.
+
+    A home whose file was deleted, or whose key is no longer good, gets a new key,
+    and the one that the file held before is revoked. The file is there before the
+    key is good: a crash between the two leaves a file that the next start replaces.
+    """
+    path = context.home.root / ADMIN_FILE
+    text = await asyncio.to_thread(_read, path)
+    now = context.clock()
+    if text is not None:
+        known = await context.store.read(lambda tx: keys.by_sha256(tx, hash_of(text)))
+        if known is not None and known.is_good(now) and known.may(Scope.ADMIN):
+            return path
+    made = _made(context, KeyWish(name=_ADMIN_NAME, scope=Scope.ADMIN))
+
+    async def use_case(tx: Tx) -> None:
+        for old in await keys.list_keys(tx):
+            if old.name == _ADMIN_NAME and old.scope is Scope.ADMIN:
+                await keys.revoke(tx, old.id, now=now)
+        await keys.insert_key(tx, made.key)
+
+    await asyncio.to_thread(_write, path, made.text)
+    await context.store.write(use_case)
+    return path
+
+
+def hash_of(text: str) -> str:
+    """What is kept of a key's text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _made(context: Context, wish: KeyWish) -> NewKey:
+    now = context.clock()
+    secret = base64.urlsafe_b64encode(context.entropy(_SECRET_BYTES)).rstrip(b"=")
+    text = f"nk_{secret.decode()}"
+    key = ApiKey(
+        id=KeyId(new_id("key_", now=now, entropy=context.entropy(_ENTROPY_BYTES))),
+        project=wish.project,
+        name=wish.name,
+        start=text[:_START],
+        sha256=hash_of(text),
+        scope=wish.scope,
+        created_at=now,
+        expires_at=None if wish.lives_s is None else now + wish.lives_s,
+        caps=wish.caps,
+    )
+    return NewKey(key=key, text=text)
+
+
+def _check(wish: KeyWish) -> None:
+    if not wish.project or not set(wish.project) <= _PROJECT_LETTERS:
+        raise UsageError("a project's name has small letters, digits, '-', '_' and '.' only")
+    if len(wish.project) > _PROJECT_LENGTH or len(wish.name) > _NAME_LENGTH:
+        raise UsageError(
+            f"a project's name has at most {_PROJECT_LENGTH} letters, a key's {_NAME_LENGTH}"
+        )
+    if wish.name == _ADMIN_NAME:
+        raise UsageError(f"the name {_ADMIN_NAME} is for the key in the home")
+    if wish.lives_s is not None and wish.lives_s <= 0:
+        raise UsageError("a key has to live longer than 0 seconds")
+    caps = (wish.caps.rows, wish.caps.tokens, wish.caps.cost_usd, wish.caps.requests_per_minute)
+    if any(cap is not None and cap <= 0 for cap in caps):
+        raise UsageError("a cap has to be more than 0", hint="revoke a key that may do nothing")
+
+
+async def _own(context: Context, key: KeyId) -> ApiKey:
+    found = await context.store.read(lambda tx: keys.get(tx, key))
+    if found.project != context.project:
+        raise NotFound(f"no key {key}", hint="nightkiln keys list shows them")
+    return found
+
+
+def _read(path: Path) -> str | None:
+    with disk_errors(f"reading {path}"):
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
+
+def _write(path: Path, text: str) -> None:
+    with disk_errors(f"writing {path}"), replacing(path) as out:
+        os.fchmod(out.fileno(), 0o600)  # before there is anything in it
+        out.write(text.encode() + b"\n")

@@ -1,0 +1,400 @@
+"""Batches as providers' APIs have them, over jobs of ours: made, shown, listed, cancelled.
+
+A batch and its job are recorded in one transaction, together with the decision
+whether the create repeats an earlier one; so two tries at once make one batch. What
+is wrong with the input shows in the batch, never in the reply to its creation.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from nightkiln.core.batches import Batch, BatchId, Dialect, LineFault, Moments
+from nightkiln.core.errors import NotFound, UsageError
+from nightkiln.core.files import FileId, Purpose, StoredFile
+from nightkiln.core.ids import new_id
+from nightkiln.core.job import (
+    BatchHead,
+    Job,
+    JobSpec,
+    JobState,
+    Label,
+    PromptSpec,
+    SourceSpec,
+    Task,
+    Wanted,
+)
+from nightkiln.plan.budget import Caps
+from nightkiln.service import files
+from nightkiln.service.context import Context
+from nightkiln.service.manner import text_of
+from nightkiln.service.orders import Order
+from nightkiln.store import batches, generations, jobs
+from nightkiln.store.paging import Page
+from nightkiln.store.tx import Tx
+from nightkiln.tables.batch_in import BATCH, ID, model_named
+from nightkiln.vault.durable import disk_errors, fsync_dir, link
+from nightkiln.wire.batchlines import URLS
+from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unreadable_file
+from nightkiln.wire.openai.objects import BatchError, BatchErrors
+from nightkiln.wire.openai.refusals import Refusal
+from nightkiln.wire.openai.repeats import RETRIED_S, Asked, Creation, same_creation
+from nightkiln.wire.openai.status import BatchView, batch_id_of
+
+_LOOKED_AT: Final = 50_000  # lines, for one that names a model
+_ENTROPY_BYTES: Final = 8
+
+Allow: TypeAlias = Callable[[str, str], bool]
+"""Whether the caller may ask this route (`/v1/chat/completions`) of this model."""
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers for a model here."""
+
+    order: Order  # how a job is run that asks it
+    model: str  # what such a job calls it
+    place: str  # the same for two names of one model at the same backends
+
+
+class Models(Protocol):
+    """The models that this server answers for; its configuration says which."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every name a request may use."""
+        ...
+
+    def served(self, model: str, task: Task, route: Sequence[str] = ()) -> Served | None:
+        """Who answers, at these endpoints if any are named; None where nobody does."""
+        ...
+
+
+class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch of OpenAI's that is asked for; its words have been checked."""
+
+    endpoint: str
+    window: str
+    expires_at: float
+    input_file: FileId
+    metadata: dict[str, str] | None = None
+    outputs_live_s: float | None = None
+    priority: int = 1  # 0: somebody waits for it
+    budget_usd: float | None = None
+    route: tuple[str, ...] = ()
+    key: str = ""  # the id of the API key it came with
+    asked: Asked
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch with the job behind it."""
+
+    batch: Batch
+    job: Job | None  # None: there never was one, or it is gone
+
+
+async def create(context: Context, new: NewBatch, models: Models, allow: Allow) -> Batch | Refusal:
+    """The batch that is asked for: a new one, or the one that this create repeats.
+
+    Whoever runs jobs has to be woken afterwards. Raises DiskError.
+    """
+    if (known := await repeated(context, new.asked)) is not None:
+        return known
+    try:
+        file = await files.get(context, new.input_file)
+    except NotFound:
+        return await record(context, new.asked, _failed(context, new, unknown_file(new.input_file)))
+    if file.purpose is not Purpose.BATCH:
+        said = unreadable_file(f"The purpose of the file is {file.purpose}; it has to be batch")
+        return await record(context, new.asked, _failed(context, new, said))
+    if not file.size_bytes:
+        return await record(context, new.asked, _failed(context, new, empty_file()))
+    job, order = await _job_of(context, new, file, models, allow)
+    batch = _batch(context, new, BatchId(batch_id_of(job.id)))
+    batch = msgspec.structs.replace(batch, job=job.id, model=_head(job).model or None)
+    return await record(context, new.asked, batch, job=job, order=order)
+
+
+def _batch(context: Context, new: NewBatch, name: BatchId) -> Batch:
+    return Batch(
+        id=name,
+        project=context.project,
+        dialect=Dialect.OPENAI,
+        job=None,
+        endpoint=new.endpoint,
+        window=new.window,
+        metadata=new.metadata,
+        input_file=new.input_file,
+        outputs_live_s=new.outputs_live_s,
+        created_at=new.asked.at,  # `expires_at` counts from it
+        expires_at=new.expires_at,
+        caller=new.asked.caller,
+        digest=new.asked.digest,
+        idempotency_key=new.asked.key,
+    )
+
+
+def _failed(context: Context, new: NewBatch, *errors: BatchError) -> Batch:
+    """A batch without a job: its input cannot be had."""
+    now = context.clock()
+    name = new_id("batch_", now=now, entropy=context.entropy(_ENTROPY_BYTES))
+    return msgspec.structs.replace(
+        _batch(context, new, BatchId(name)),
+        faults=faults_of(errors),
+        moments=Moments(failed_at=now),
+        ended_at=now,
+    )
+
+
+async def _job_of(
+    context: Context, new: NewBatch, file: StoredFile, models: Models, allow: Allow
+) -> tuple[Job, Order | None]:
+    """The job over a file, its source in place; nobody's order where nobody serves its model."""
+    source = SourceSpec(
+        kind=BATCH,
+        path=str(files.path_of(context, file.id)),
+        name=file.name,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        spooled=True,
+        id_column=ID,
+        on_bad_row="fail",
+    )
+    model, task = await asyncio.to_thread(_named, source, new.endpoint), URLS[new.endpoint]
+    served = models.served(model, task, new.route) if model else None
+    if served is not None and not allow(new.endpoint, model):
+        served = None
+    head = BatchHead(url=new.endpoint, model=model, unserved=bool(model) and served is None)
+    source = msgspec.structs.replace(source, batch=head)
+    label = Label(name=file.name, priority=new.priority, key=new.key)
+    job = new_job(context, source, served, label)
+    placed = await asyncio.to_thread(_linked, context, job)
+    return placed, None if served is None else _capped(served.order, new)
+
+
+def _named(source: SourceSpec, url: str) -> str:
+    """The model that the lines name; empty where none does. What else is wrong shows later."""
+    try:
+        return model_named(source, url, most=_LOOKED_AT) or ""
+    except UsageError:
+        return ""
+
+
+def _capped(order: Order, new: NewBatch) -> Order:
+    if new.budget_usd is None:
+        return order
+    return msgspec.structs.replace(order, caps=order.caps.under(Caps(cost_usd=new.budget_usd)))
+
+
+def new_job(context: Context, source: SourceSpec, served: Served | None, label: Label) -> Job:
+    """A job over batch lines; without a model where nobody here serves one. Not recorded yet."""
+    job = context.new_job_id()
+    spec = JobSpec(
+        source=source,
+        prompt=PromptSpec(),
+        model="" if served is None else served.model,
+        task=Task.CHAT if source.batch is None else URLS[source.batch.url],
+        keep_bodies=True,
+        label=label,
+    )
+    return Job(
+        id=job,
+        project=context.project,
+        spec=spec,
+        idempotency_key=f"batch:{job}",  # each create is a job of its own
+        created_at=context.clock(),
+    )
+
+
+def _linked(context: Context, job: Job) -> Job:
+    """The job's folders, with a name of its own for the file. Blocking. Raises DiskError."""
+    found = context.files(job.id)
+    with disk_errors("making the job's folders"):
+        found.make()
+        link(Path(job.spec.source.path), found.source)
+        fsync_dir(found.root)
+    return with_source(context, job)
+
+
+def with_source(context: Context, job: Job) -> Job:
+    """The job, its source where its own files are."""
+    source = msgspec.structs.replace(job.spec.source, path=str(context.files(job.id).source))
+    return msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, source=source))
+
+
+# -- recording, and knowing what is repeated
+
+
+async def repeated(context: Context, asked: Asked) -> Batch | Refusal | None:
+    """The batch that a create repeats, or why it is refused; None when it is a new one."""
+    return await context.store.read(lambda tx: _same(tx, context, asked))
+
+
+async def _same(tx: Tx, context: Context, asked: Asked) -> Batch | Refusal | None:
+    alike = await batches.alike(
+        tx,
+        project=context.project,
+        digest=asked.digest,
+        key=asked.key,
+        since=asked.at - RETRIED_S,
+    )
+    found = same_creation(asked, [_creation(one) for one in alike])
+    if isinstance(found, Creation):
+        return next(one for one in alike if one.id == found.batch_id)
+    return found
+
+
+def _creation(batch: Batch) -> Creation:
+    return Creation(
+        batch_id=batch.id,
+        caller=batch.caller,
+        digest=batch.digest,
+        key=batch.idempotency_key,
+        created_at=batch.created_at,
+        over=batch.ended_at is not None,
+    )
+
+
+async def record(
+    context: Context,
+    asked: Asked,
+    batch: Batch,
+    *,
+    job: Job | None = None,
+    order: Order | None = None,
+) -> Batch | Refusal:
+    """Make a batch and its job real, unless the create turns out to repeat another one."""
+
+    async def use_case(tx: Tx) -> Batch | Refusal | None:
+        if (known := await _same(tx, context, asked)) is not None:
+            return known
+        if job is not None:
+            await jobs.insert(tx, job)
+            await generations.begin(tx, job.id, job.generation, now=job.created_at)
+            if order is not None:
+                await jobs.set_manner(tx, job.id, text_of(order))
+        await batches.insert_batch(tx, batch)
+        return None
+
+    known = await context.store.write(use_case)
+    if known is not None and job is not None:
+        await asyncio.to_thread(shutil.rmtree, context.files(job.id).root, ignore_errors=True)
+    return batch if known is None else known
+
+
+# -- looking
+
+
+async def show(context: Context, batch: BatchId, dialect: Dialect) -> Shown:
+    """A batch. Raises NotFound."""
+
+    async def query(tx: Tx) -> Shown:
+        found = await batches.get(tx, batch, project=context.project, dialect=dialect)
+        return await _with_job(tx, found)
+
+    return await context.store.read(query)
+
+
+async def pages(context: Context, page: Page, dialect: Dialect) -> tuple[list[Shown], bool]:
+    """A page of batches, and whether there are more. Raises NotFound."""
+
+    async def query(tx: Tx) -> tuple[list[Shown], bool]:
+        found, more = await batches.list_batches(tx, page, project=context.project, dialect=dialect)
+        return [await _with_job(tx, one) for one in found], more
+
+    return await context.store.read(query)
+
+
+async def _with_job(tx: Tx, batch: Batch) -> Shown:
+    """An ended batch is whole without its job."""
+    if batch.job is None or batch.ended_at is not None:
+        return Shown(batch=batch, job=None)
+    return Shown(batch=batch, job=await jobs.find(tx, batch.job))
+
+
+async def cancel(context: Context, batch: BatchId, dialect: Dialect) -> Shown:
+    """Ask for a batch to be cancelled; one that is over, or has every answer, stays so.
+
+    Whoever runs jobs has to be woken afterwards. Raises NotFound.
+    """
+
+    async def use_case(tx: Tx) -> Shown:
+        found = await batches.get(tx, batch, project=context.project, dialect=dialect)
+        shown = await _with_job(tx, found)
+        job = shown.job
+        if job is None or job.state.is_terminal or job.state is JobState.FINALIZING:
+            return shown
+        await jobs.want(tx, job.id, Wanted.CANCEL, project=context.project)
+        if found.moments.cancelling_at is None:
+            times = msgspec.structs.replace(found.moments, cancelling_at=context.clock())
+            found = msgspec.structs.replace(found, moments=times)
+            await batches.save(tx, found)
+        return await _with_job(tx, found)
+
+    return await context.store.write(use_case)
+
+
+def view_of(shown: Shown) -> BatchView:
+    """What OpenAI's wire says of a batch.
+
+    A job that is over is still finalizing to the batch until its files are there.
+    """
+    batch, job = shown.batch, shown.job
+    moments, state, wanted = batch.moments, JobState.FAILED, Wanted.RUN
+    rows, totals = batch.rows, batch.totals
+    if job is not None:
+        state, wanted, rows = state_for(job), job.wanted, job.rows
+        totals = job.totals
+        if job.live is not None and job.live.totals.answered > totals.answered:
+            totals = job.live.totals
+        if moments.in_progress_at is None and rows:
+            moments = msgspec.structs.replace(moments, in_progress_at=job.started_at)
+    return BatchView(
+        id=batch.id,
+        endpoint=batch.endpoint,
+        input_file_id=batch.input_file or "",
+        completion_window=batch.window,
+        created_at=batch.created_at,
+        expires_at=batch.expires_at,
+        metadata=batch.metadata,
+        model=batch.model if rows else None,
+        errors=_errors(batch.faults),
+        output_file_id=batch.output_file,
+        error_file_id=batch.error_file,
+        state=state,
+        wanted=wanted,
+        moments=moments,
+        rows=rows,
+        totals=totals,
+    )
+
+
+def state_for(job: Job) -> JobState:
+    """The state that a batch which has not ended shows of its job."""
+    if job.state is JobState.FAILED:
+        return JobState.VALIDATING
+    if job.state is JobState.CANCELLED:
+        return JobState.CANCELLING
+    return JobState.FINALIZING if job.state.is_terminal else job.state
+
+
+def faults_of(errors: Sequence[BatchError]) -> tuple[LineFault, ...]:
+    """Errors as a batch keeps them."""
+    return tuple(
+        LineFault(code=one.code, message=one.message, param=one.param, line=one.line)
+        for one in errors
+    )
+
+
+def _errors(faults: Sequence[LineFault]) -> BatchErrors | None:
+    data = tuple(
+        BatchError(code=one.code, message=one.message, param=one.param, line=one.line)
+        for one in faults
+    )
+    return BatchErrors(data=data) if data else None
+
+
+def _head(job: Job) -> BatchHead:
+    return job.spec.source.batch or BatchHead()

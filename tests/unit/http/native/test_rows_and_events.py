@@ -1,0 +1,153 @@
+"""What there is to read of a job: pages of rows, files of results, events, and who spent what."""
+
+import json
+import urllib.request
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.unit.http.native.asking import DEADLINE_S, Asking
+
+ROWS = 40
+
+
+@pytest.fixture
+def job(api: Asking) -> str:
+    body = api.new([{"text": f"row {n}", "n": n} for n in range(ROWS)])
+    said = api.ask("POST", "/jobs", {**body, "prompt": {"columns": ["text"]}})
+    name: str = said.json["job"]["id"]
+    api.until(name)
+    return name
+
+
+def test_rows_come_in_pages_in_order(api: Asking, job: str) -> None:
+    rows: list[dict[str, Any]] = []
+    start: int | None = 0
+    while start is not None:
+        page = api.get(f"/jobs/{job}/rows?limit=7&start={start}")
+        rows += page["data"]
+        start = page["next"]
+    assert [row["row"] for row in rows] == list(range(ROWS))
+    assert rows[3]["input"] == {"text": "row 3", "n": 3}
+    assert rows[3]["answer"]["status"] == "ok"
+    assert rows[3]["answer"]["answer"]
+
+
+def test_rows_are_found_by_how_they_ended(api: Asking, job: str) -> None:
+    assert api.get(f"/jobs/{job}/rows?status=error")["data"] == []
+    assert len(api.get(f"/jobs/{job}/rows?status=ok&status=error&limit=100")["data"]) == ROWS
+    assert len(api.get(f"/jobs/{job}/rows?finish_reason=stop")["data"]) == ROWS
+    assert api.get(f"/jobs/{job}/rows?finish_reason=length")["data"] == []
+    for query in ("status=nonsense", "fault=nonsense", "limit=0", "limit=1001", "start=-1"):
+        assert api.ask("GET", f"/jobs/{job}/rows?{query}").status == 400
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv", "parquet", "xlsx"])
+def test_results_come_in_every_format(api: Asking, job: str, form: str) -> None:
+    said = api.ask("GET", f"/jobs/{job}/results?format={form}")
+    assert said.status == 200, said.body
+    assert f'filename="{job}.{form}"' in said.headers["content-disposition"]
+    if form == "parquet":
+        assert pq.read_table(pa.BufferReader(said.body)).num_rows == ROWS
+    elif form != "xlsx":
+        assert len(said.body.splitlines()) == ROWS + (form != "jsonl")
+    limited = api.ask("GET", f"/jobs/{job}/results?limit=3&where=status%3Dok")
+    assert len(limited.body.splitlines()) == 3
+
+
+def test_rows_and_answers_come_apart_for_those_who_make_frames(api: Asking, job: str) -> None:
+    inputs = _table(api.ask("GET", f"/jobs/{job}/inputs").body)
+    answers = _table(api.ask("GET", f"/jobs/{job}/answers").body)
+    assert inputs.num_rows == answers.num_rows == ROWS
+    assert inputs.column_names == ["text", "n"]
+    assert set(answers.column("status").to_pylist()) == {"ok"}
+
+
+def test_nothing_that_was_made_for_an_answer_stays(api: Asking, job: str) -> None:
+    api.ask("GET", f"/jobs/{job}/results")
+    assert api.spooled() == []
+
+
+def test_commits_are_listed_in_their_order_from_any_of_them_on(api: Asking, job: str) -> None:
+    found = api.get(f"/jobs/{job}/events")
+    seqs = [one["seq"] for one in found["data"]]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert sum(one["rows"] for one in found["data"]) == ROWS
+    assert found["job"]["state"] == "succeeded"
+    later = api.get(f"/jobs/{job}/events?after={seqs[0]}&wait_s=0")
+    assert [one["seq"] for one in later["data"]] == seqs[1:]
+
+
+def test_a_stream_of_events_ends_with_the_job_and_goes_on_where_it_was_cut(
+    api: Asking, job: str
+) -> None:
+    whole, rest = _streamed(api, job), _streamed(api, job, last="1")
+    commits = [one for one in whole if one["event"] == "commit"]
+    assert [one["id"] for one in commits] == [str(n + 1) for n in range(len(commits))]
+    assert [one for one in rest if one["event"] == "commit"] == commits[1:]
+    (last,) = [one for one in whole if one["event"] == "job"]
+    assert json.loads(last["data"])["state"] == "succeeded"
+
+
+def test_what_was_spent_and_what_is_there_can_be_seen(api: Asking, job: str) -> None:
+    assert api.get(f"/jobs/{job}")["totals"]["ok"] == ROWS
+    usage = api.get("/usage")
+    assert sum(one["totals"]["attempts"] for one in usage["data"]) >= ROWS
+    assert api.ask("GET", "/usage?first=2026-02-01&last=2026-01-01").status == 400
+    fleet = api.get("/fleet")
+    assert fleet["working"]
+    assert fleet["jobs"]["succeeded"] >= 1
+
+
+def test_keys_are_made_listed_replaced_and_ended(api: Asking) -> None:
+    made = api.ask("POST", "/keys", {"name": "mine", "scope": "read"})
+    assert made.status == 201, made.body
+    reader = Asking(api.server, api.endpoint, key=made.json["text"])
+    assert reader.ask("POST", "/jobs", reader.new()).status == 403
+    assert reader.ask("GET", "/keys").status == 403
+    listed = {one["id"]: one for one in api.get("/keys")["data"]}
+    assert listed[made.json["id"]]["text"] is None
+    turned = api.ask("POST", f"/keys/{made.json['id']}/rotate")
+    assert turned.status == 200, turned.body
+    assert {one["id"]: one for one in api.get("/keys")["data"]}[made.json["id"]]["expires_at"]
+    ended = api.ask("DELETE", f"/keys/{turned.json['id']}")
+    assert ended.json["revoked_at"] is not None
+
+
+def test_every_route_says_in_the_openapi_what_it_gives(api: Asking) -> None:
+    said = api.server.get("/api/openapi.json").json
+    routes = [
+        (path, verb, one)
+        for path, verbs in said["paths"].items()
+        if path.startswith("/api/v1/")
+        for verb, one in verbs.items()
+    ]
+    assert len(routes) > 25
+    for path, verb, one in routes:
+        good = [code for code in one["responses"] if code.startswith("2")]
+        assert all(one["responses"][code].get("content") for code in good), (verb, path)
+    assert "$ref" not in json.dumps([one for path, _, one in routes if path.endswith("/jobs")][0])
+
+
+def _table(body: bytes) -> pa.Table:
+    with pa.ipc.open_stream(body) as reader:
+        return reader.read_all()
+
+
+def _streamed(api: Asking, job: str, *, last: str | None = None) -> list[dict[str, str]]:
+    """The events of a stream, to its end."""
+    headers = {"authorization": f"Bearer {api.server.key}"}
+    if last is not None:
+        headers["last-event-id"] = last
+    url = f"{api.server.url}/api/v1/jobs/{job}/events/stream"
+    with urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers), timeout=DEADLINE_S
+    ) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        text = reply.read().decode()
+    return [
+        dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        for block in text.split("\n\n")
+        if block.strip()
+    ]
