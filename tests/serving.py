@@ -113,8 +113,8 @@ def _parts(opened: ServedHome, limits: ServerSettings) -> Parts:
         home=opened.home,
         settings=limits,
         models=opened.models,
-                taking=opened.taking,
-                counting=opened.counting,
+        taking=opened.taking,
+        counting=opened.counting,
         standing=Standing(),
         roster=opened.roster,
     )
@@ -151,6 +151,7 @@ def served(
                 app.include_router(router)
 
             def on_ready(url: str) -> None:
+                opened.announce(url)
                 ready.append(Served(app, opened, url, key=key, stop=ends[0]))
                 there.set()
 

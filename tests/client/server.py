@@ -38,9 +38,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, provider: Provider) -> Iterator[Running]:
-    """A server with a home in `folder`, until the block ends."""
-    (folder / "nightkiln.toml").write_text(_CONFIGURATION.format(url=provider.url))
+def running(folder: Path, provider: Provider, *, more: str = "") -> Iterator[Running]:
+    """A server with a home in `folder`, until the block ends; `more` is configured as well."""
+    (folder / "nightkiln.toml").write_text(_CONFIGURATION.format(url=provider.url) + more)
     with Place(folder, provider.url) as place:
         process = place.start("serve", "--port", "0")
         assert process.stdout is not None

@@ -4,6 +4,8 @@ The server writes its address beside the home's lock when it is ready. Only whil
 holds that lock does the address mean anything: a file that a crash left is ignored.
 """
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,6 @@ import msgspec
 from nightkiln.core.errors import HomeBusy
 from nightkiln.service.keys import ADMIN_FILE
 from nightkiln.vault.durable import disk_errors, replacing
-from nightkiln.vault.home import try_lock
 
 _FILE: Final = "server.json"
 _LOCK: Final = "lock"
@@ -44,10 +45,7 @@ def withdraw(root: Path) -> None:
 
 def owner_of(root: Path) -> Owner | None:
     """The server that owns a home now, or None. Raises HomeBusy where it cannot be asked."""
-    lock = root / _LOCK
-    if not lock.exists() or (held := try_lock(lock, shared=True)) is not None:
-        if lock.exists() and held is not None:
-            held.release()
+    if not _is_owned(root / _LOCK):
         return None
     try:
         said = msgspec.json.decode((root / _FILE).read_bytes(), type=Announced)
@@ -58,3 +56,18 @@ def owner_of(root: Path) -> Owner | None:
             hint="wait until it is ready, or set NIGHTKILN_URL and NIGHTKILN_API_KEY",
         ) from error
     return Owner(url=said.url, key=key)
+
+
+def _is_owned(lock: Path) -> bool:
+    """True while somebody holds a home's lock alone. Writes nothing."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # no home, or not ours to look into: opening it says so
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

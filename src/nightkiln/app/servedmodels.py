@@ -18,6 +18,7 @@ from nightkiln.core.errors import UsageError
 from nightkiln.core.job import PromptSpec, Task
 from nightkiln.service.orders import Order
 from nightkiln.service.wirebatches import Served
+from nightkiln.wire.anthropic.rules import Thinking
 
 _MADE: Final = PromptSpec()
 
@@ -50,7 +51,16 @@ class ServedModels:
         named = targets[0].order
         if named.endpoint is None and task is Task.EMBEDDING and named.model in (None, PILOT):
             return None
-        return Served(order=order, model=named.model or PILOT, place=_place(targets))
+        told = [self._settings.endpoints[one.endpoint] for one in targets if one.endpoint]
+        thinking = {one.thinking for one in told}
+        return Served(
+            order=order,
+            model=named.model or PILOT,
+            place=_place(targets),
+            # All of them have to understand what the lines say, for any may be asked any line.
+            thinking=Thinking(thinking.pop() if len(thinking) == 1 else "none"),
+            prefill=bool(told) and all(one.prefill for one in told),
+        )
 
     def _order(self, model: str, task: Task, route: Sequence[str]) -> Order:
         """The order that asks a model, its endpoints named where several list it."""

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from nightkiln.app import parts
+from nightkiln.app import announcing, parts
 from nightkiln.app.roster import Roster, RosterSettings
 from nightkiln.app.servedmodels import ServedModels
 from nightkiln.app.taking import Taking
@@ -46,6 +46,10 @@ class ServedHome:
         self.taking = Taking(environ, settings)
         self.counting = TokenCounting(settings)
         self.roster: Roster | None = None  # None: jobs are taken in, and nobody works on them
+
+    def announce(self, url: str) -> None:
+        """Say where this server is, to whoever looks into the home. Raises DiskError."""
+        announcing.announce(self.home.root, url)
 
     def context(self, project: ProjectId) -> Context:
         """What use cases of a project stand on. The project is known to exist."""
@@ -85,6 +89,7 @@ async def open_server(
         finally:
             await store.aclose()
     finally:
+        announcing.withdraw(root)
         home.release()
 
 

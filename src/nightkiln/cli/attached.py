@@ -9,8 +9,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from nightkiln.cli.progress import Progress
 from nightkiln.cli.terminal import Terminal
@@ -18,6 +17,9 @@ from nightkiln.config import Settings
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Progressed
 from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
+
+if TYPE_CHECKING:
+    from nightkiln.sdk.verbs import Doing
 
 T = TypeVar("T")
 Listener = Callable[[Opened | Progressed | Noticed], None]
@@ -38,14 +40,15 @@ class Attached:
         self._terminal = terminal
         self._quiet = quiet
         self._stop = asyncio.Event()
-        self._said = STOPPING
+        self._said = self._stopping = STOPPING
 
     async def run(self, order: Order, settings: Settings, *, environ: Mapping[str, str]) -> Ended:
         """Run an order to its end, or until a signal. Raises NightkilnError."""
-        from nightkiln.app import open_embedded
+        from nightkiln.sdk.verbs import doing
 
         async def work(listen: Listener) -> Ended:
-            async with open_embedded(settings.home, environ=environ, settings=settings) as app:
+            async with doing(settings, environ) as app:
+                self._note(app)
                 return await app.run(order, listen=listen, stop=self._stop)
 
         return await self._listening(work)
@@ -54,31 +57,38 @@ class Attached:
         self, job: str, changes: Changes, settings: Settings, *, environ: Mapping[str, str]
     ) -> Ended:
         """Go on with a job to its end, or until a signal. Raises NightkilnError."""
-        from nightkiln.app import open_embedded
+        from nightkiln.sdk.verbs import doing
 
         async def work(listen: Listener) -> Ended:
-            async with open_embedded(settings.home, environ=environ, settings=settings) as app:
+            async with doing(settings, environ) as app:
+                self._note(app)
                 return await app.resume(job, changes, listen=listen, stop=self._stop)
 
         return await self._listening(work)
 
-    async def watch(self, job: str, home: Path) -> JobView:
+    async def watch(self, job: str, settings: Settings) -> JobView:
         """Watch a job until it ends, nobody runs it, or a signal. Raises NightkilnError."""
-        from nightkiln.app import open_reading
+        from nightkiln.sdk.verbs import looking
 
         async def work(listen: Listener) -> JobView:
-            async with open_reading(home) as app:
+            async with looking(settings) as app:
                 return await app.watch(job, listen=listen, stop=self._stop)
 
         self._said = DETACHING
         return await self._listening(work)
+
+    def _note(self, app: "Doing") -> None:
+        from nightkiln.sdk.verbs import is_elsewhere
+
+        if is_elsewhere(app):
+            self._stopping = self._said = DETACHING
 
     async def _listening(self, work: Callable[[Listener], Awaitable[T]]) -> T:
         progress = None if self._quiet else Progress(self._terminal)
 
         def listen(event: Opened | Progressed | Noticed) -> None:
             if isinstance(event, Opened):
-                self._said = DETACHING if event.how is Opening.WATCHING else STOPPING
+                self._said = DETACHING if event.how is Opening.WATCHING else self._stopping
             if progress is not None:
                 progress(event)
 

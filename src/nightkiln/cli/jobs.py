@@ -53,12 +53,12 @@ def jobs() -> None:
 @home_option
 def list_jobs(limit: int, as_json: bool) -> int:
     """The jobs of this home, newest first."""
-    from nightkiln.app import open_reading
     from nightkiln.cli.jobtable import JobList, row_report, table_of
     from nightkiln.core.errors import NotFound
+    from nightkiln.sdk.verbs import looking
 
     async def read() -> "list[JobView]":
-        async with open_reading(home()) as app:
+        async with looking(settings()) as app:
             return list(await app.jobs(limit=limit))
 
     try:
@@ -103,7 +103,7 @@ def watch(job: str, as_json: bool, no_color: bool) -> int:
 
     shown = _err(no_color=no_color or settings().no_color)
     attached = Attached(shown, quiet=False)
-    view = run_async(attached.watch(job, home()))
+    view = run_async(attached.watch(job, settings()))
     if as_json:
         print_json(full_report(view, home()))
     else:
@@ -117,12 +117,12 @@ def watch(job: str, as_json: bool, no_color: bool) -> int:
 @home_option
 def cancel(job: str, as_json: bool) -> int:
     """End a job early. Its answers are kept and stay downloadable."""
-    from nightkiln.app import open_embedded
     from nightkiln.cli.jobtable import cancelled_line, full_report
+    from nightkiln.sdk.verbs import doing
 
     async def ask() -> "JobView":
         found = await _found(job)
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             return await app.cancel(found.job.id)
 
     view = run_async(ask())
@@ -139,10 +139,10 @@ def cancel(job: str, as_json: bool) -> int:
 @home_option
 def delete(job: str, yes: bool) -> int:
     """Remove a job, its answers and its files. What was spent stays on record."""
-    from nightkiln.app import open_embedded
     from nightkiln.cli.jobtable import headline
     from nightkiln.core.errors import NotFound, UsageError
     from nightkiln.core.job import JobState
+    from nightkiln.sdk.verbs import doing
 
     view = run_async(_found(job))
     if not yes:
@@ -157,7 +157,7 @@ def delete(job: str, yes: bool) -> int:
             return 1
 
     async def remove() -> None:
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             try:
                 await app.delete(view.job.id)
             except NotFound:
@@ -172,9 +172,9 @@ def delete(job: str, yes: bool) -> int:
 
 async def _found(job: str) -> "JobView":
     """The one job of that name. Raises NotFound; makes no home where there is none."""
-    from nightkiln.app import open_reading
+    from nightkiln.sdk.verbs import looking
 
-    async with open_reading(home()) as app:
+    async with looking(settings()) as app:
         return await app.job(job)
 
 

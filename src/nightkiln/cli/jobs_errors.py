@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nightkiln.cli.setting import home, home_option, json_option, print_json, run_async
+from nightkiln.cli.setting import home_option, json_option, print_json, run_async, settings
 
 if TYPE_CHECKING:
     from nightkiln.service.faultreport import FaultReport, FaultRow, FaultSummary
@@ -27,14 +27,14 @@ def errors(job: str, rows: int, classes: tuple[str, ...], show_input: bool, as_j
     Of a running job as far as its rows are committed. Never shows what was
     asked, unless --show-input says so.
     """
-    from nightkiln.app import open_reading
+    from nightkiln.sdk.verbs import looking
     from nightkiln.service.faultreport import Wish
     from nightkiln.service.selection import fault_classes
 
     wish = Wish(rows=rows, classes=fault_classes(classes), show_input=show_input)
 
     async def read() -> "FaultReport":
-        async with open_reading(home()) as app:
+        async with looking(settings()) as app:
             return await app.faults(job, wish)
 
     report = run_async(read())

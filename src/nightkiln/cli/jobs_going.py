@@ -62,13 +62,13 @@ def pause(job: str, as_json: bool) -> int:
 
     The process that runs it lets requests in flight end, for up to 10 seconds.
     """
-    from nightkiln.app import open_embedded, open_reading
     from nightkiln.cli.jobtable import full_report, headline
+    from nightkiln.sdk.verbs import doing, looking
 
     async def ask() -> "JobView":
-        async with open_reading(home()) as reading:
+        async with looking(settings()) as reading:
             found = await reading.job(job)  # makes no home where there is none
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             return await app.pause(found.job.id)
 
     view = run_async(ask())
@@ -124,10 +124,10 @@ def retry(
     Without --run nothing is asked yet: `jobs resume JOB` does, or the job's
     command again. Rows that never had an answer are opened with any --class.
     """
-    from nightkiln.app import open_embedded
     from nightkiln.cli.jobtable import full_report
     from nightkiln.core.errors import UsageError
     from nightkiln.core.fault import FaultClass
+    from nightkiln.sdk.verbs import doing
     from nightkiln.service.selection import fault_classes
 
     wanted = fault_classes(classes)
@@ -136,7 +136,7 @@ def retry(
 
     async def ask() -> "tuple[JobView, int]":
         found = await _found(job)
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             view = await app.retry(found.job.id, classes=wanted)
             bad = 0 if wanted and FaultClass.PERMANENT not in wanted else await app.bad_rows(job)
             return view, bad
@@ -160,9 +160,9 @@ def retry(
 
 async def _found(job: str) -> "JobView":
     """The one job of that name. Raises NotFound; makes no home where there is none."""
-    from nightkiln.app import open_reading
+    from nightkiln.sdk.verbs import looking
 
-    async with open_reading(home()) as app:
+    async with looking(settings()) as app:
         return await app.job(job)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nightkiln.cli.runoptions import EXCEL_SAFE, PUT
-from nightkiln.cli.setting import home, home_option, json_option, print_json, run_async
+from nightkiln.cli.setting import home_option, json_option, print_json, run_async, settings
 from nightkiln.tables.formats import WRITTEN
 
 if TYPE_CHECKING:
@@ -114,9 +114,9 @@ async def _written(
     job: str, output: str, output_format: str | None, wanted: "Selection", *, excel_safe: bool
 ) -> "tuple[Job, int]":
     """The job as it was when its table was written, and how many rows that were."""
-    from nightkiln.app import open_reading
+    from nightkiln.sdk.verbs import looking
 
-    async with open_reading(home()) as app:
+    async with looking(settings()) as app:
         found = (await app.job(job)).job
         rows = await app.export(
             found.id, output, output_format, excel_safe=excel_safe, wanted=wanted, notice=_say

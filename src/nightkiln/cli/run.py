@@ -14,7 +14,6 @@ import click
 
 from nightkiln.cli.runoptions import MODEL, PACE, PROMPT, REUSE, TABLES, RunCommand
 from nightkiln.cli.setting import (
-    home,
     home_option,
     json_option,
     no_color_option,
@@ -142,11 +141,11 @@ def model_for_screens(order: "Order") -> str:
 
 
 def _planned(order: "Order", *, as_json: bool) -> int:
-    from nightkiln.app import open_embedded
     from nightkiln.cli.summary import plan_of
+    from nightkiln.sdk.verbs import doing
 
     async def plan() -> "Planned":
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             return await app.plan(order)
 
     planned = run_async(plan())

@@ -49,6 +49,11 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="NAME",
     help="Answer to this host name too (*: any); may be repeated. Loopback names always work.",
 )
+@click.option(
+    "--any-sampling",
+    is_flag=True,
+    help="Take temperature, top_p and top_k in every version of Anthropic's API.",
+)
 @home_option
 def serve(
     host: str,
@@ -58,6 +63,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     allowed: tuple[str, ...],
+    any_sampling: bool,
 ) -> int:
     """Run the server of this home: OpenAI's and Anthropic's batch APIs, and our own.
 
@@ -77,7 +83,9 @@ def serve(
     check(listening)
     names = frozenset(name.lower() for name in (*allowed, host) if name not in _ANY_ADDRESS)
     _log_to_stderr()
-    limits = ServerSettings(allowed_hosts=names, secure=listening.is_secure)
+    limits = ServerSettings(
+        allowed_hosts=names, secure=listening.is_secure, anthropic_sampling=any_sampling
+    )
     return run_async(_serve(listening, limits, work=not no_worker))
 
 
@@ -106,6 +114,7 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
             )
 
             def on_ready(url: str) -> None:
+                opened.announce(url)
                 click.echo(f"the admin key is in {admin_key}", err=True)
                 print(_ready_line(url), flush=True)
 

@@ -79,6 +79,16 @@ class Endpoint(Section, frozen=True, kw_only=True):
     ] = {}
     concurrency: Annotated[Slots | None, Means("requests in flight", default="as above")] = None
     prices: Annotated[dict[str, ModelPrice], Means("prices that hold at this endpoint only")] = {}
+    thinking: Annotated[
+        Literal["none", "effort", "template"],
+        Means(
+            "how it is told to think, for Anthropic's clients: by `reasoning_effort`, or by"
+            " `chat_template_kwargs`; none refuses who insists on it"
+        ),
+    ] = "none"
+    prefill: Annotated[
+        Switch, Means("it goes on from a last message of the assistant, as vLLM and SGLang do")
+    ] = False
 
 
 class ModelAlias(Section, frozen=True, kw_only=True):

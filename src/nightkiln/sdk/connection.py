@@ -25,7 +25,7 @@ from nightkiln.core.errors import (
     UsageError,
     catalogue,
 )
-from nightkiln.service.api import Refusal
+from nightkiln.service.api import ROWS_HEADER, Refusal
 from nightkiln.vault.durable import disk_errors
 
 T = TypeVar("T")
@@ -83,12 +83,13 @@ class Server:
         with self._reply("GET", path, query, None, "") as reply:
             return reply.read()
 
-    def save(self, path: str, out: BinaryIO, *, query: Query) -> None:
-        """Get bytes into a file."""
+    def save(self, path: str, out: BinaryIO, *, query: Query) -> int:
+        """Get a table into a file; how many rows it has, as the server says."""
         with self._reply("GET", path, query, None, "") as reply:
             while piece := reply.read(_PIECE_BYTES):
                 with disk_errors("writing what the server sent"):
                     out.write(piece)
+            return int(reply.headers.get(ROWS_HEADER, "0"))
 
     @contextmanager
     def _reply(
@@ -146,10 +147,10 @@ def open_sized(path: Path) -> tuple[BinaryIO, int]:
     return file, path.stat().st_size
 
 
-def _text(value: str | float | bool | Sequence[str] | None) -> str | Sequence[str]:
+def _text(value: str | float | bool | Sequence[str]) -> str | Sequence[str]:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value or ""
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _error(status: int, body: bytes) -> NightkilnError:

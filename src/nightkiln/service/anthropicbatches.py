@@ -181,7 +181,8 @@ class _Splitting:
         """A request as a line."""
         self.count += 1
         model = model_of(entry.params)
-        body = self._refusal(model) or translate(entry.params, self._rules)
+        refusal = self._refusal(model)
+        body = refusal or translate(entry.params, rules_for(self._rules, self._known.get(model)))
         why = _Why(body.code, body.message) if isinstance(body, Fault) else None
         line = _Line(
             custom_id=entry.custom_id,
@@ -214,6 +215,13 @@ class _Splitting:
             found = self._models.served(model, Task.CHAT)
             self._known[model] = found if found and self._allow(URL, model) else None
         return self._known[model]
+
+
+def rules_for(rules: Rules, served: Served | None) -> Rules:
+    """The rules where a model's backends can be told what they can be told."""
+    if served is None:
+        return rules
+    return msgspec.structs.replace(rules, thinking=served.thinking, prefill=served.prefill)
 
 
 def _fault(code: str, message: str) -> Fault:

@@ -35,6 +35,8 @@ from nightkiln.store.ledger import Entry
 
 T = TypeVar("T")
 
+ROWS_HEADER: Final = "x-nightkiln-rows"  # how many rows a download has
+
 
 class NewJob(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
@@ -323,6 +325,12 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[CommitEvent, ...]
     last: int  # what to ask for next time
     job: JobObject
+
+
+class BadRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that could not be read, and so are never asked."""
+
+    count: int
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ async def summarise(
         elapsed_s=figures.elapsed_s,
         rows_per_s=figures.rows / over,
         tokens_per_s=figures.tokens / over,
-        cost_usd=_cost(job),
+        cost_usd=cost_usd_of(job),
         faults=samples,
         output=output,
         bad=bad,
@@ -67,7 +67,7 @@ async def summarise(
     )
 
 
-def _cost(job: Job) -> float | None:
+def cost_usd_of(job: Job) -> float | None:
     """What all generations cost so far; None when no answer has a price."""
     if job.spent.unpriced and not job.spent.cost_nanos:
         return None

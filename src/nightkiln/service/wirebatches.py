@@ -38,6 +38,7 @@ from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 from nightkiln.tables.batch_in import BATCH, ID, model_named
 from nightkiln.vault.durable import disk_errors, fsync_dir, link
+from nightkiln.wire.anthropic.rules import Thinking
 from nightkiln.wire.batchlines import URLS
 from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unreadable_file
 from nightkiln.wire.openai.objects import BatchError, BatchErrors
@@ -58,6 +59,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     order: Order  # how a job is run that asks it
     model: str  # what such a job calls it
     place: str  # the same for two names of one model at the same backends
+    thinking: Thinking = Thinking.NONE  # how it can be told to think
+    prefill: bool = False  # it goes on from a last message of the assistant
 
 
 class Models(Protocol):

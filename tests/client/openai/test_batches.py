@@ -58,7 +58,7 @@ async def test_a_failed_line_is_in_the_error_file_and_the_batch_is_completed(
     assert failure["custom_id"] == "r3"
     assert failure["response"]["status_code"] == 400
     assert failure["error"]["message"]
-    assert "r3" not in await text_of(client, batch.output_file_id)
+    assert '"r3"' not in await text_of(client, batch.output_file_id)
 
 
 async def test_a_batch_whose_lines_all_fail_is_completed(client: Client) -> None:
@@ -93,6 +93,24 @@ async def test_a_cancelled_batch_keeps_what_it_has(server: Running, client: Clie
     ]
     assert (len(answered), len(missing)) == (counts.completed, counts.failed)
     assert missing[-1]["error"]["code"] == "batch_cancelled"
+
+
+async def test_a_batch_that_expires_keeps_what_it_has(server: Running, client: Client) -> None:
+    server.provider.slow(300)
+    try:
+        ours = {"nightkiln": {"deadline": "3s"}}
+        batch = await once(client, await asked(client, lines_of(3000), extra_body=ours))
+    finally:
+        server.provider.slow(0)
+    assert batch.status == "expired"
+    assert batch.expired_at is not None
+    answered = (await text_of(client, batch.output_file_id)).splitlines()
+    missing = (await text_of(client, batch.error_file_id)).splitlines()
+    assert 0 < len(answered) < 3000
+    assert len(answered) + len(missing) == 3000
+    counts = batch.request_counts
+    assert (counts.completed, counts.failed) == (len(answered), len(missing))
+    assert json.loads(missing[-1])["error"]["code"] == "batch_expired"
 
 
 async def test_a_batch_that_is_over_cannot_be_cancelled_and_nobody_tries_again(

@@ -14,6 +14,7 @@ from nightkiln.http.answers import json_bytes
 from nightkiln.http.anthropic.asking import Versioned, refused, rules_of
 from nightkiln.http.anthropic.described import COUNT_BODY
 from nightkiln.http.parts import Parts
+from nightkiln.service.anthropicbatches import rules_for
 from nightkiln.service.wirebatches import Served
 from nightkiln.wire.anthropic.batch import tokens_object
 from nightkiln.wire.anthropic.params import model_of, translate_count
@@ -44,4 +45,4 @@ async def count_tokens(
 def _read(body: bytes, parts: Parts, rules: Rules) -> tuple[Served | None, WireBody | Fault]:
     model = model_of(body)
     served = parts.models.served(model, Task.CHAT) if model else None
-    return served, translate_count(body, rules)
+    return served, translate_count(body, rules_for(rules, served))

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from nightkiln.core.errors import UsageError
+from nightkiln.service.api import ROWS_HEADER
 from nightkiln.service.context import Context
 
 T = TypeVar("T")
@@ -31,22 +32,28 @@ async def body_of(request: Request, kind: type[T], *, empty: T | None = None) ->
 
 async def made(
     context: Context,
-    make: Callable[[Path], Awaitable[object]],
+    make: Callable[[Path], Awaitable[int | None]],
     *,
     media_type: str,
     name: str,
     suffix: str = "",
 ) -> Response:
-    """An answer that is first written to a file in the home, which nobody else sees."""
+    """An answer that is first written to a file in the home, which nobody else sees.
+
+    `make` gives the number of rows it wrote, where those are counted.
+    """
     folder = context.home.spool / context.new_run_id()
     await asyncio.to_thread(folder.mkdir)
     path = folder / f"made{suffix}"
     try:
-        await make(path)
+        rows = await make(path)
         opened = await asyncio.to_thread(_opened, path)
     finally:
         await asyncio.to_thread(_emptied, folder)
-    return _MadeAnswer(opened, media_type=media_type, name=name)
+    answer = _MadeAnswer(opened, media_type=media_type, name=name)
+    if rows is not None:
+        answer.headers[ROWS_HEADER] = str(rows)
+    return answer
 
 
 def _opened(path: Path) -> BinaryIO:

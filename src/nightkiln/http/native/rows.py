@@ -1,5 +1,6 @@
 """/api/v1/jobs/ID: its rows in pages, its faults, and its results as files."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,6 +14,8 @@ from nightkiln.http.answers import json_answer
 from nightkiln.http.native.bodies import made
 from nightkiln.http.native.described import gives, gives_bytes
 from nightkiln.http.native.jobs import Limit
+from nightkiln.service import badrows
+from nightkiln.service.api import BadRows
 from nightkiln.service.faultreport import FaultReport, Wish, faults_of
 from nightkiln.service.naming import find_job
 from nightkiln.service.results import export
@@ -78,6 +81,14 @@ async def list_faults(
     return json_answer(await faults_of(caller.context, job, wish))
 
 
+@router.get("/jobs/{job_id}/bad-rows", **gives(BadRows))
+async def count_bad_rows(job_id: str, caller: Reader) -> Response:
+    """Count the rows that could not be read, and so are never asked."""
+    job = await find_job(caller.context, job_id)
+    found = await asyncio.to_thread(badrows.count, caller.context.files(job.id))
+    return json_answer(BadRows(count=found))
+
+
 @router.get("/jobs/{job_id}/results", **gives_bytes(*_TYPES.values()))
 async def get_results(  # noqa: PLR0913 - what is written, and how
     job_id: str,
@@ -94,12 +105,13 @@ async def get_results(  # noqa: PLR0913 - what is written, and how
     wanted = Selection(partial=partial, where=where_of(where), limit=limit)
     job, context = await find_job(caller.context, job_id), caller.context
 
-    async def make(path: Path) -> None:
-        await export(context, job, str(path), format, excel_safe=excel_safe, wanted=wanted)
+    async def make(path: Path) -> int:
+        rows = await export(context, job, str(path), format, excel_safe=excel_safe, wanted=wanted)
         if any(one != path for one in path.parent.iterdir()):
             raise UsageError(
                 "some cells are too long for a workbook", hint="download parquet, jsonl or csv"
             )
+        return rows
 
     name = f"{job.id}.{format}"
     return await made(context, make, media_type=_TYPES[format], name=name, suffix=f".{format}")

@@ -1,0 +1,282 @@
+"""The verbs of the command line over a server: jobs go on there whatever becomes of us.
+
+A run submits, shows how far the job is, and writes the output on this machine once
+the job is over. Being told to stop only ends the watching.
+"""
+
+import asyncio
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from nightkiln.core.errors import JobFailed, UsageError, WaitTimeout
+from nightkiln.core.events import (
+    Ended,
+    FaultSample,
+    JobView,
+    Noticed,
+    Opened,
+    Planned,
+    Progressed,
+)
+from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.sdk.base import Accepted
+from nightkiln.sdk.connection import Query, Server
+from nightkiln.sdk.remote import RemoteKiln
+from nightkiln.sdk.verbs import Listener
+from nightkiln.service import api
+from nightkiln.service.faultreport import FaultReport, Wish
+from nightkiln.service.manner import Changes
+from nightkiln.service.orders import Order
+from nightkiln.service.outputs import opened
+from nightkiln.service.results import DATASET, check_output
+from nightkiln.service.selection import EVERYTHING, Selection
+from nightkiln.service.summary import cost_usd_of
+from nightkiln.service.viewing import progress_of
+from nightkiln.tables.batch_in import BATCH
+from nightkiln.tables.formats import TEXTUAL, compression_of
+from nightkiln.tables.streams_out import compressing
+
+WATCH_S: Final = 0.5
+_NOWHERE: Final = "/nightkiln/elsewhere"  # the input is not on this machine
+_SHORT_S: Final = 0.001
+
+
+class Distant:
+    """Implements `verbs.Doing` over a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._kiln = RemoteKiln(server)
+
+    # -- looking
+
+    async def jobs(self, *, limit: int = 50) -> list[JobView]:
+        """The newest jobs, newest first."""
+        return await self._kiln.jobs(limit=limit)
+
+    async def job(self, name: str) -> JobView:
+        """A job by its id, a unique beginning of it, or `last`."""
+        return await self._kiln.view(name)
+
+    async def export(
+        self,
+        name: str,
+        output: str,
+        output_format: str | None,
+        *,
+        excel_safe: bool = False,
+        wanted: Selection = EVERYTHING,
+        notice: Callable[[str], None] | None = None,  # noqa: ARG002 - workbooks alone have any
+    ) -> int:
+        """Download a job's table, or what is wanted of it; the number of rows."""
+        job = (await self.job(name)).job
+        source = job.spec.source
+        kind = check_output(
+            output, output_format, source=source.kind, source_path=_NOWHERE, excel_safe=excel_safe
+        )
+        if kind in (DATASET, BATCH):
+            what = "a folder of Parquet" if kind == DATASET else "batch lines"
+            raise UsageError(
+                f"{what} cannot be downloaded from a server yet",
+                hint="name a .parquet, .jsonl or .csv file",
+            )
+        query: Query = {
+            "format": kind,
+            "partial": wanted.partial,
+            "where": [f"{name}={value}" for name, values in wanted.where for value in values],
+            "limit": wanted.limit,
+            "excel_safe": excel_safe,
+        }
+        compression = compression_of(output, output_format) if kind in TEXTUAL else None
+
+        def write() -> int:
+            with opened(output) as out, compressing(out, compression) as stream:
+                return self._server.save(f"/jobs/{job.id}/results", stream, query=query)
+
+        return await asyncio.to_thread(write)
+
+    async def faults(self, name: str, wish: Wish) -> FaultReport:
+        """The row errors of a job."""
+        query: Query = {
+            "rows": wish.rows,
+            "fault": sorted(wish.classes),
+            "show_input": wish.show_input,
+        }
+        path = f"/jobs/{name}/faults"
+        return await asyncio.to_thread(self._server.ask, "GET", path, FaultReport, query=query)
+
+    async def bad_rows(self, name: str) -> int:
+        """How many rows of a job are never asked."""
+        path = f"/jobs/{name}/bad-rows"
+        return (await asyncio.to_thread(self._server.ask, "GET", path, api.BadRows)).count
+
+    async def watch(
+        self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event
+    ) -> JobView:
+        """Follow a job until it is over, rests, or `stop` is set."""
+        view = await self.job(name)
+        while not (view.job.state.is_terminal or _rests(view.job) or stop.is_set()):
+            listen(progress_of(view.job, now=view.job.created_at))
+            await _told(stop, WATCH_S)
+            view = await self.job(view.job.id)
+        listen(progress_of(view.job, now=view.job.created_at))
+        return view
+
+    # -- doing
+
+    async def plan(self, order: Order) -> Planned:
+        """What `run` would do."""
+        return await self._kiln.plan(order)
+
+    async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:
+        """Submit, and stay until the job is over; when told to stop it goes on there."""
+        if order.bad_rows is not None:
+            raise UsageError(
+                "--bad-rows is written where the job runs, and that is a server",
+                hint="`nightkiln jobs errors` shows them",
+            )
+        accepted = await self._kiln.submit(order)
+        return await self._stayed(accepted, order, listen=listen, stop=stop)
+
+    async def resume(
+        self, name: str, changes: Changes, *, listen: Listener, stop: asyncio.Event
+    ) -> Ended:
+        """Let a job go on there, and stay until it is over."""
+        accepted = await self._kiln.resume(name, changes)
+        job = (await self.job(accepted.job)).job
+        order = Order(
+            input="",
+            output=changes.output,
+            output_format=changes.output_format,
+            prompt=job.spec.prompt,
+            model=job.spec.model,
+            wait_s=changes.wait_s,
+        )
+        return await self._stayed(accepted, order, listen=listen, stop=stop)
+
+    async def _stayed(
+        self, accepted: Accepted, order: Order, *, listen: Listener, stop: asyncio.Event
+    ) -> Ended:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for notice in accepted.notices:
+            listen(Noticed(text=notice))
+        view = await self.job(accepted.job)
+        listen(
+            Opened(
+                job=view.job.id,
+                how=accepted.how,
+                state=view.job.state,
+                rows=view.job.rows,
+                reused=accepted.reused,
+            )
+        )
+        patience = _Patience(order.wait_s, listen)
+        while not (view.job.state.is_terminal or _rests(view.job) or stop.is_set()):
+            listen(progress_of(view.job, now=view.job.created_at))
+            patience.look(view.job, now=loop.time())
+            await _told(stop, WATCH_S)
+            view = await self.job(view.job.id)
+        if view.job.state is JobState.FAILED:
+            why = f"job {view.job.id} failed: {view.job.reason}"
+            raise JobFailed(why, hint="mend the input, run again")
+        output = order.output if view.job.state.is_terminal and view.job.rows else None
+        if output is not None:
+            await self.export(view.job.id, output, order.output_format, excel_safe=order.excel_safe)
+        return await self._ended(view, accepted, loop.time() - began, output=output)
+
+    async def _ended(
+        self, view: JobView, accepted: Accepted, elapsed_s: float, *, output: str | None
+    ) -> Ended:
+        job, over = view.job, max(elapsed_s, _SHORT_S)
+        samples: tuple[FaultSample, ...] = ()
+        if job.state.is_terminal and job.totals.failed:
+            samples = tuple(
+                FaultSample(
+                    fault=one.fault,
+                    count=one.count,
+                    row=-1 if one.row is None else one.row,
+                    message=one.message,
+                    fix=one.action,
+                )
+                for one in (await self.faults(job.id, Wish())).faults
+            )
+        bad = await self.bad_rows(job.id) if job.rows else 0
+        fresh = max(0, job.totals.answered - accepted.reused)
+        tokens = job.spent.input_tokens + job.spent.output_tokens
+        return Ended(
+            job=job.id,
+            state=job.state,
+            reason=job.reason,
+            rows=job.rows,
+            reused=accepted.reused,
+            totals=job.totals,
+            spent=job.spent,
+            elapsed_s=elapsed_s,
+            rows_per_s=fresh / over,
+            tokens_per_s=tokens / over if fresh else 0.0,
+            cost_usd=cost_usd_of(job),
+            faults=samples,
+            output=output,
+            bad=bad,
+            skipped=min(bad, job.totals.failed) if job.spec.source.on_bad_row == "skip" else 0,
+            shares=view.shares,
+        )
+
+    async def cancel(self, name: str) -> JobView:
+        """Cancel a job and return when it is cancelled."""
+        return await self._kiln.cancel(name)
+
+    async def pause(self, name: str) -> JobView:
+        """Pause a job and return when it rests."""
+        return await self._kiln.pause(name)
+
+    async def retry(self, name: str, *, classes: AbstractSet[str] = frozenset()) -> JobView:
+        """Open the rows without a result again; the server asks them at once."""
+        wanted = tuple(sorted(classes))
+        accepted = await self._kiln.retry(name, classes=wanted, changes=Changes())
+        return await self.job(accepted.job)
+
+    async def delete(self, name: str) -> None:
+        """Remove a job, its results and its files."""
+        await asyncio.to_thread(self._server.ask, "DELETE", f"/jobs/{name}", api.Deleted)
+
+
+class _Patience:
+    """How long a job may stand still before a command that nobody watches gives up."""
+
+    def __init__(self, wait_s: float | None, listen: Listener) -> None:
+        self._wait_s = wait_s
+        self._listen = listen
+        self._why = ""
+        self._since: float | None = None
+
+    def look(self, job: Job, *, now: float) -> None:
+        """Say why a job waits, once for each reason. Raises WaitTimeout."""
+        if job.state is not JobState.PAUSED:
+            self._since = None
+            return
+        self._since = now if self._since is None else self._since
+        if job.reason and job.reason != self._why:
+            self._why = job.reason
+            self._listen(Noticed(text=f"job {job.id} waits: {job.reason}"))
+        if self._wait_s is not None and now - self._since > self._wait_s:
+            raise WaitTimeout(
+                f"job {job.id} waited long enough: {job.reason}",
+                hint=f"it goes on at the server; nightkiln jobs watch {job.id}",
+            )
+
+
+def _rests(job: Job) -> bool:
+    """True for a job that somebody paused."""
+    return job.state is JobState.PAUSED and job.wanted is Wanted.PAUSE
+
+
+async def _told(stop: asyncio.Event, wait_s: float) -> None:
+    """Wait a moment, or until the stop."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await stop.wait()
+    except TimeoutError:
+        pass

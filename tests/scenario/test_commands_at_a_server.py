@@ -1,0 +1,119 @@
+"""The commands of the home, while a server owns it or one is named: the same words, the same ends."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.scenario.place import DEADLINE_S, Place, Provider, until
+from tests.scenario.test_serve import key_of, serving
+
+ROWS = 30
+
+
+@pytest.fixture
+def here(tmp_path: Path, provider: Provider) -> Iterator[Place]:
+    with Place(tmp_path, provider.url) as place:
+        place.table(ROWS)
+        yield place
+
+
+def test_run_and_the_verbs_of_jobs_ask_the_server_that_owns_the_home(
+    here: Place, provider: Provider
+) -> None:
+    with serving(here):
+        done = here.run()
+        assert done.returncode == 0, done.stderr
+        assert len(here.answers()) == ROWS
+        assert provider.requests == ROWS
+
+        again = here.run(output="again.csv")
+        assert again.returncode == 0, again.stderr
+        assert here.answers("again.csv") == here.answers()
+        assert provider.requests == ROWS
+
+        (listed,) = json.loads(here.nightkiln("jobs", "list", "--json").stdout)["jobs"]
+        job = listed["job"]
+        assert listed["state"] == "succeeded"
+        shown = here.nightkiln("jobs", "show", job[:-2])
+        assert job in shown.stdout, shown.stderr
+        table = here.nightkiln("jobs", "results", job, "--limit", "2", "-o", "few.jsonl")
+        assert "2 rows are in few.jsonl" in table.stderr
+        assert len(here.lines("few.jsonl")) == 2
+        assert "no row has a fault" in here.nightkiln("jobs", "errors", job).stdout
+        assert here.nightkiln("jobs", "pause", job).returncode == 1
+        assert here.nightkiln("jobs", "delete", job, "--yes").returncode == 0
+        assert here.nightkiln("jobs", "show", job).returncode == 7
+
+
+def test_a_job_with_row_errors_ends_the_same_and_is_retried(here: Place) -> None:
+    here.table(ROWS, poison=2)
+    with serving(here):
+        done = here.run()
+        assert done.returncode == 3, done.stderr
+        assert "permanent" in done.stderr
+        errors = here.nightkiln("jobs", "errors", "last", "--rows", "5")
+        assert "row 1" in errors.stdout
+        opened = here.nightkiln("jobs", "retry", "last")
+        assert opened.returncode == 0, opened.stderr
+        assert "generation 2" in opened.stderr
+
+
+def test_ctrl_c_detaches_and_the_job_goes_on(here: Place, provider: Provider) -> None:
+    provider.slow(200)
+    with serving(here):
+        process = here.start(*here.args("--concurrency", "2"))
+        until(lambda: provider.requests >= 4)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130
+        assert "no longer watching" in err
+        assert "nightkiln run" in err  # the command that goes on with it
+        provider.slow(0)
+        watched = here.nightkiln("jobs", "watch", "last")
+        assert watched.returncode == 0, watched.stderr
+        assert here.run().returncode == 0
+        assert provider.asked_more_than_once == 0
+
+
+def test_jobs_are_paused_resumed_and_cancelled_at_the_server(
+    here: Place, provider: Provider
+) -> None:
+    provider.slow(200)
+    with serving(here):
+        process = here.start(*here.args("--concurrency", "2"))
+        until(lambda: provider.requests >= 4)
+        assert here.nightkiln("jobs", "pause", "last").returncode == 0
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 9
+        going = here.start("jobs", "resume", "last")
+        until(lambda: provider.requests >= 8)
+        cancelled = here.nightkiln("jobs", "cancel", "last")
+        assert cancelled.returncode == 0, cancelled.stderr
+        going.communicate(timeout=DEADLINE_S)
+        assert going.returncode == 4
+
+
+def test_a_server_is_named_by_variables(here: Place, tmp_path: Path, provider: Provider) -> None:
+    with serving(here) as (_, url):
+        named = {
+            "NIGHTKILN_HOME": str(tmp_path / "elsewhere"),
+            "NIGHTKILN_URL": url,
+            "NIGHTKILN_API_KEY": key_of(here),
+        }
+        assert here.run(**named).returncode == 0
+        assert provider.requests == ROWS
+        assert not (tmp_path / "elsewhere").exists()
+        unknown = here.run("--new", **{**named, "NIGHTKILN_API_KEY": "nk_wrong"})
+        assert unknown.returncode == 5
+        no_key = here.run(**{**named, "NIGHTKILN_API_KEY": ""})
+        assert no_key.returncode in (2, 5)
+
+
+def test_a_server_that_is_gone_is_said_to_be_gone(here: Place) -> None:
+    said = here.nightkiln(
+        "jobs", "list", NIGHTKILN_URL="http://127.0.0.1:1", NIGHTKILN_API_KEY="nk_any"
+    )
+    assert said.returncode == 8
+    assert "does not answer" in said.stderr
