@@ -70,6 +70,7 @@ SECTIONS = (
         pictures=(Picture(file=growth.PICTURE, workload="growth", says="Cost of a row by rows"),),
     ),
     Section(name="joins", workloads=frozenset({"joins"})),
+    Section(name="prefixes", workloads=frozenset({"prefixes"})),
     Section(name="tables", workloads=frozenset({"tables"})),
 )
 
