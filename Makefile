@@ -16,7 +16,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup fmt lint types test check check-clients crash bench serve docs
+.PHONY: help demo setup fmt lint types test check check-clients crash bench bench-peers serve docs
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ crash: $(DEV) ## every crash point instead of a sample of them
 
 bench: $(DEV) ## measure ourselves; the results go to bench/results/
 	$(PY) bench/run.py
+
+bench-peers: $(DEV) ## measure other tools beside us, each in its own environment; ten minutes
+	$(PY) bench/peers/run.py
 
 serve: $(APP) ## run the simulated provider on 127.0.0.1 until Ctrl-C
 	$(VENV)/bin/nightkiln simulate

@@ -104,35 +104,33 @@ def _once(server: Server, folder: Path, source: Path, shape: Shape, slots: int |
 
 
 def _figures(shape: Shape, found: list[tuple[Stats, Stats]]) -> list[Figure]:
-    ratios = tuple(100 * ours.rps_over_span / fixed.rps_over_span for ours, fixed in found)
-    refused = tuple(100 * (1 - ours.ok / ours.requests) for ours, _ in found)
+    ratios = [100 * ours.rps_over_span / fixed.rps_over_span for ours, fixed in found]
+    refused = [100 * (1 - ours.ok / ours.requests) for ours, _ in found]
     figures = [
-        Figure(
-            workload="adaptive",
-            name=f"{shape.name}: rate, of a fixed {shape.best}",
-            unit="%",
-            value=median(ratios),
-            samples=ratios,
-            at_least=_TARGET,
-        ),
-        Figure(
-            workload="adaptive",
-            name=f"{shape.name}: requests refused, the start included",
-            unit="%",
-            value=median(refused),
-            samples=refused,
-            at_most=_REFUSED,
-        ),
+        _percent(f"{shape.name}: rate, of a fixed {shape.best}", ratios, at_least=_TARGET),
+        _percent(f"{shape.name}: requests refused, the start included", refused, at_most=_REFUSED),
     ]
     if shape.top is not None:
-        shares = tuple(100 * ours.rps_over_span / shape.top for ours, _ in found)
-        figures.append(
-            Figure(
-                workload="adaptive",
-                name=f"{shape.name}: rate, of {shape.top:,.0f}/s, the start included",
-                unit="%",
-                value=median(shares),
-                samples=shares,
-            )
-        )
+        shares = [100 * ours.rps_over_span / shape.top for ours, _ in found]
+        name = f"{shape.name}: rate, of {shape.top:,.0f}/s, the start included"
+        figures.append(_percent(name, shares))
     return figures
+
+
+def _percent(
+    name: str,
+    samples: list[float],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Figure:
+    """A figure of this workload: the median of its pairs."""
+    return Figure(
+        workload="adaptive",
+        name=name,
+        unit="%",
+        value=median(samples),
+        samples=tuple(samples),
+        at_least=at_least,
+        at_most=at_most,
+    )

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import msgspec
-from bench import engineplot, page
+from bench import page, plots
 from bench.engine_child import Told
 from bench.engineinputs import PLAIN, VARIANTS, Task, pilot_task, random_task
 from bench.figures import Figure
@@ -118,14 +118,12 @@ def compare(name: str, task: Task, variant: str, *, work: Path, pairs: int) -> l
 
 def _draw_rates(name: str, mine: Run, other: Run) -> None:
     lines = [
-        msgspec.structs.replace(
-            engineplot.rate(side.told.ended, wall_s=side.told.wall_s), name=said
-        )
+        msgspec.structs.replace(plots.rate(side.told.ended, wall_s=side.told.wall_s), name=said)
         for said, side in (("nightkiln", mine), ("the engine, bare", other))
     ]
     title = f"Tokens a second over time, {name}"
-    svg = engineplot.picture(title, lines, across="seconds since the model was loaded", up="")
-    engineplot.save(Path(str(PICTURE).format(name)), svg)
+    svg = plots.picture(title, lines, across="seconds since the model was loaded", up="")
+    plots.save(Path(str(PICTURE).format(name)), svg)
 
 
 def sizes(work: Path) -> list[Figure]:
@@ -147,13 +145,13 @@ def sizes(work: Path) -> list[Figure]:
                 note=f"{1e6 * cost.cpu_s / rows:,.0f} µs CPU a row, peak {cost.peak_mb:,.0f} MB",
             )
         )
-    svg = engineplot.picture(
+    svg = plots.picture(
         "The whole command, pilot",
-        [engineplot.Line(name="seconds", points=((0.0, 0.0), *points))],
+        [plots.Line(name="seconds", points=((0.0, 0.0), *points))],
         across="rows",
         up="",
     )
-    engineplot.save(Path(str(PICTURE).format("rows")), svg)
+    plots.save(Path(str(PICTURE).format("rows")), svg)
     return figures
 
 

@@ -1,8 +1,9 @@
 """Our own command line as the benches call it, each run in a home of its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.processes import Child, Cost, run
+from bench.processes import Child, Cost, ended
 from bench.servers import Server
 
 SLOTS = 512
@@ -21,6 +22,7 @@ def command(
     home: Path,
     program: tuple[str, ...] = REAL,
     slots: int | None = SLOTS,
+    more: Sequence[str] = (),
 ) -> list[str]:
     """The arguments of `nightkiln run` for one table; without `slots` it finds them itself."""
     return [
@@ -37,13 +39,26 @@ def command(
         "auto" if slots is None else str(slots),
         "--home",
         str(home),
-        "--quiet",
+        *(more or ("--quiet",)),
     ]
 
 
-def start(source: Path, output: Path, *, server: Server, home: Path) -> Child:
-    """Start a job and leave it to the caller."""
-    return Child(command(source, output, server=server, home=home), log=output.with_suffix(".log"))
+def start(
+    source: Path,
+    output: Path,
+    *,
+    server: Server,
+    home: Path,
+    program: tuple[str, ...] = REAL,
+    slots: int | None = SLOTS,
+    more: Sequence[str] = (),
+) -> Child:
+    """Start a job and leave it to the caller. `more` options come in place of `--quiet`."""
+    line = command(
+        source, output, server=server, home=home, program=program, slots=slots, more=more
+    )
+    trust = {} if server.certificate is None else {"SSL_CERT_FILE": str(server.certificate)}
+    return Child(line, log=output.with_suffix(".log"), env=trust)
 
 
 def finish(
@@ -54,7 +69,13 @@ def finish(
     home: Path,
     program: tuple[str, ...] = REAL,
     slots: int | None = SLOTS,
+    more: Sequence[str] = (),
 ) -> Cost:
     """Run a job to its end, row errors or not. Raises BenchError."""
-    line = command(source, output, server=server, home=home, program=program, slots=slots)
-    return run(line, log=output.with_suffix(".log"), fine=(0, _ROW_ERRORS))
+    child = start(source, output, server=server, home=home, program=program, slots=slots, more=more)
+    return over(child)
+
+
+def over(child: Child) -> Cost:
+    """Wait for a job that was started, row errors or not. Raises BenchError."""
+    return ended(child, fine=(0, _ROW_ERRORS))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -35,13 +35,16 @@ class BenchError(Exception):
 class Child:
     """A process of ours, started in a session of its own. Always `wait` or `kill` it."""
 
-    def __init__(self, command: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """`env` is added to our own variables."""
         self.command = [sys.executable, *command]
         self._log = log
         self._started = time.monotonic()
         with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
             self._process = subprocess.Popen(
-                self.command, stdout=out, stderr=err, cwd=ROOT, env=_environ()
+                self.command, stdout=out, stderr=err, cwd=ROOT, env=_environ(env or {})
             )
         self.started_at = self._started
 
@@ -55,6 +58,15 @@ class Child:
         """True until it ends by itself; it stays in the books for `wait`."""
         left = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return left is None
+
+    @property
+    def resident_mb(self) -> float | None:
+        """Its memory now; None where the system does not say, or it has ended."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return None
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def kill(self) -> Cost:
         """End it as a power cut would."""
@@ -78,16 +90,26 @@ class Child:
         return self._log.with_suffix(".err").read_text(errors="replace")[-2000:]
 
 
-def run(command: Sequence[str], *, log: Path, fine: tuple[int, ...] = (0,)) -> Cost:
+def run(
+    command: Sequence[str],
+    *,
+    log: Path,
+    fine: tuple[int, ...] = (0,),
+    env: Mapping[str, str] | None = None,
+) -> Cost:
     """Run a child to its end. Raises BenchError when it ends with a code that is not `fine`."""
-    child = Child(command, log=log)
+    return ended(Child(command, log=log, env=env), fine=fine)
+
+
+def ended(child: Child, *, fine: tuple[int, ...] = (0,)) -> Cost:
+    """Wait for a child's end. Raises BenchError when its code is not `fine`."""
     cost = child.wait()
     if cost.code not in fine:
         raise BenchError(f"{' '.join(child.command)} ended with {cost.code}:\n{child.complaint()}")
     return cost
 
 
-def _environ() -> dict[str, str]:
+def _environ(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, with this tree's package before any that is installed."""
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **more}

@@ -20,8 +20,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import msgspec
-from bench import adaptive, ceiling, faults, ingesting, killing, memory, page, serving, tables
+from bench import (
+    adaptive,
+    ceiling,
+    faults,
+    growth,
+    ingesting,
+    joins,
+    killing,
+    limits,
+    memory,
+    page,
+    prefixes,
+    scale,
+    serving,
+    tables,
+)
 from bench.figures import Figure, Machine, Report
+from bench.page import Picture, Section
 from bench.processes import ROOT, BenchError
 from bench.servers import SIMULATOR, STUB, preferred, yardstick
 
@@ -30,16 +46,53 @@ from nightkiln._version import __version__
 RESULTS = ROOT / "bench" / "results"
 
 
-def workloads(pairs: int) -> dict[str, Callable[[Path], list[Figure]]]:
+SECTIONS = (
+    Section(
+        name="figures",
+        workloads=frozenset(
+            {"ceiling", "adaptive", "faults", "kill", "ingest", "memory", "export", "resume"}
+        ),
+        pictures=(
+            Picture(file=memory.PICTURE, workload="memory", says="Memory over rows answered"),
+        ),
+    ),
+    Section(
+        name="limits",
+        workloads=frozenset({"limits"}),
+        pictures=tuple(
+            Picture(file=shape.picture, workload="limits", says=f"Rate and limit: {shape.name}")
+            for shape in limits.SHAPES
+        ),
+    ),
+    Section(name="scale", workloads=frozenset({"scale"})),
+    Section(
+        name="growth",
+        workloads=frozenset({"growth"}),
+        pictures=(Picture(file=growth.PICTURE, workload="growth", says="Cost of a row by rows"),),
+    ),
+    Section(name="joins", workloads=frozenset({"joins"})),
+    Section(name="prefixes", workloads=frozenset({"prefixes"})),
+    Section(name="tables", workloads=frozenset({"tables"})),
+)
+
+
+def workloads(pairs: int, rows: int | None = None) -> dict[str, Callable[[Path], list[Figure]]]:
     """Every workload by name, in the order they run."""
     return {
         "ceiling": lambda work: ceiling.measure(preferred(), work=work, pairs=pairs),
         "simulator": lambda work: ceiling.measure(SIMULATOR, work=work, pairs=pairs),
         "adaptive": lambda work: adaptive.measure(work=work, pairs=pairs),
+        "limits": lambda work: limits.measure(work=work, rows=rows or limits.ROWS),
         "faults": lambda work: faults.measure(work=work),
         "kill": lambda work: killing.kill(work=work),
         "ingest": lambda work: ingesting.measure(work=work),
-        "memory": lambda work: memory.measure(work=work),
+        "joins": lambda work: joins.measure(work=work, rows=rows or joins.ROWS),
+        "prefixes": lambda work: prefixes.measure(
+            work=work, pairs=pairs, rows=rows or prefixes.ROWS
+        ),
+        "scale": lambda work: scale.measure(work=work, rows=rows or scale.ROWS),
+        "growth": lambda work: growth.measure(work=work, rows=rows or growth.ROWS),
+        "memory": lambda work: memory.measure(work=work, rows=rows or memory.ROWS),
         "resume": lambda work: killing.resume(work=work),
         "tables": lambda work: tables.measure(work=work),
         "upload": lambda work: serving.measure(work=work),
@@ -49,7 +102,7 @@ def workloads(pairs: int) -> dict[str, Callable[[Path], list[Figure]]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the workloads named, or all; 1 when one could not be run."""
     asked = _arguments(argv)
-    known = workloads(asked.pairs)
+    known = workloads(asked.pairs, asked.rows)
     names = asked.names or [name for name in known if name != "simulator" or yardstick()]
     before, figures, took, failed = os.getloadavg()[0], [], {}, 0
     for name in names:
@@ -73,21 +126,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def update_page(found: Report) -> None:
-    """Put the figures into their tables: those of table formats have one of their own."""
-    own = tuple(figure for figure in found.figures if figure.workload == "tables")
-    rest = tuple(figure for figure in found.figures if figure.workload != "tables")
-    for name, figures in (("figures", rest), ("tables", own)):
+    """Put the figures into the tables they belong to, with what was drawn in this run."""
+    for section in SECTIONS:
+        figures = tuple(each for each in found.figures if each.workload in section.workloads)
+        drawn = [each for each in section.pictures if each.workload in found.workload_s]
         if figures:
-            page.update(msgspec.structs.replace(found, figures=figures), name=name)
+            part = msgspec.structs.replace(found, figures=figures)
+            page.update(part, name=section.name, pictures=drawn)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *workloads(1)])
     parser.add_argument("--pairs", type=int, default=ceiling.PAIRS, help="of runs in ceiling")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        help="fewer, for a try of limits, joins, prefixes, scale, growth and memory",
+    )
     parser.add_argument("--page", action="store_true", help="update docs/benchmarks.md")
     parser.add_argument("--work", type=Path, help="where the homes go; default: a temporary folder")
-    return parser.parse_args(argv)
+    asked = parser.parse_args(argv)
+    if asked.page and asked.rows:
+        parser.error("the page shows whole runs: leave --rows out")
+    return asked
 
 
 def _in_scratch(workload: Callable[[Path], list[Figure]], parent: Path | None) -> list[Figure]:

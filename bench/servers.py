@@ -8,6 +8,7 @@ it; otherwise it is looked for at `../shared/bench/` beside the repository.
 import http.client
 import os
 import re
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from bench.processes import ROOT, BenchError, Child
 STUB = "yardstick"
 SIMULATOR = "simulator"
 _READY_S = 20.0
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_ADDRESS = re.compile(r"https?://127\.0\.0\.1:(\d+)")
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     inflight: int = 0
     rps_over_span: float = 0.0
     mean_inflight: float = 0.0
+    max_inflight: int = 0
     server_cpu_s: float = 0.0
     by_outcome: Mapping[str, int] = msgspec.field(default_factory=dict)
 
@@ -44,10 +46,17 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 class Server:
     """A running server; asks it for its counts over one connection."""
 
-    def __init__(self, kind: str, port: int) -> None:
+    def __init__(self, kind: str, port: int, *, certificate: Path | None = None) -> None:
         self.kind = kind
+        self.certificate = certificate  # what a client has to trust; None: plain HTTP
         self.url = f"http://127.0.0.1:{port}/v1"
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
+        if certificate is not None:
+            self.url = f"https://127.0.0.1:{port}/v1"
+            context = ssl.create_default_context(cafile=str(certificate))
+            self._connection = http.client.HTTPSConnection(
+                "127.0.0.1", port, timeout=10.0, context=context
+            )
 
     def stats(self) -> Stats:
         """Its counts now."""
@@ -56,6 +65,10 @@ class Server:
     def reset(self) -> None:
         """Set its counts to zero."""
         self._ask("POST", "/_ctl/reset")
+
+    def configure(self, **values: str | float) -> None:
+        """Behave differently from now on."""
+        self._ask("POST", "/_ctl/config", msgspec.json.encode(values))
 
     def settled(self) -> Stats:
         """Its counts once nothing is in flight any more."""
@@ -69,8 +82,8 @@ class Server:
             before = now
         raise BenchError("the server did not come to rest")
 
-    def _ask(self, method: str, path: str) -> bytes:
-        self._connection.request(method, path)
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        self._connection.request(method, path, body)
         reply = self._connection.getresponse()
         body = reply.read()
         if reply.status != 200:
@@ -93,14 +106,23 @@ def preferred() -> str:
 
 
 @contextmanager
-def serving(kind: str, flags: Sequence[str], *, work: Path) -> Iterator[Server]:
-    """A server on a free port of the loopback for as long as the block lasts."""
+def serving(
+    kind: str, flags: Sequence[str], *, work: Path, tls: Path | None = None
+) -> Iterator[Server]:
+    """A server on a free port of the loopback for as long as the block lasts.
+
+    `tls` is a folder with cert.pem and key.pem.
+    """
     stub = yardstick() if kind == STUB else None
     command = [str(stub)] if stub is not None else ["-m", "nightkiln", "simulate"]
     log = work / "server.log"
-    child = Child([*command, "--port", "0", *flags], log=log)
+    secure = [] if tls is None else ["--tls", str(tls)]
+    child = Child([*command, "--port", "0", *secure, *flags], log=log)
+    certificate = None if tls is None else tls / "cert.pem"
     try:
-        yield Server(STUB if stub is not None else SIMULATOR, _port_of(child, log))
+        yield Server(
+            STUB if stub is not None else SIMULATOR, _port_of(child, log), certificate=certificate
+        )
     finally:
         child.kill()
 

@@ -26,6 +26,36 @@ def packed(place: Place) -> str:
     return "in.jsonl.gz"
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "says"),
+    [
+        (";", "seems to be separated by ';': --delimiter ';' reads it so"),
+        ("\t", "seems to be separated by tabs: --delimiter '\\t' reads it so"),
+        ("|", "seems to be separated by '|': --delimiter '|' reads it so"),
+    ],
+)
+def test_a_table_of_another_delimiter_is_taken_as_it_is_and_said(
+    place: Place, provider: Provider, delimiter: str, says: str
+) -> None:
+    table = "id,text\n" + "".join(f"{row},t {row}\n" for row in range(5))
+    (place.folder / "in.csv").write_text(table.replace(",", delimiter))
+    target = ["in.csv", "--endpoint", place.url, "--model", "m", "-o", "out.csv"]
+    planned = place.nightkiln("run", *target, "--dry-run")
+    assert f"in.csv {says}" in planned.stdout
+    done = place.nightkiln("run", *target)
+    assert done.returncode == 0, done.stderr
+    assert f"note: in.csv {says}" in done.stderr
+    assert next(iter(place.answers()[0])) == f"id{delimiter}text"
+    missing = place.run()
+    assert missing.returncode == 2
+    assert f"note: in.csv {says}" in missing.stderr
+    shown = "\\t" if delimiter == "\t" else delimiter
+    right = place.run("--delimiter", shown)
+    assert right.returncode == 0, right.stderr
+    assert "seems to be" not in right.stderr
+    assert [row["text"] for row in place.answers()] == [f"t {row}" for row in range(5)]
+
+
 def test_bad_rows_keep_their_place_and_are_never_asked(
     place: Place, provider: Provider, packed: str
 ) -> None:

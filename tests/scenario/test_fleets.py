@@ -187,6 +187,82 @@ def test_when_all_refuse_at_the_start_each_of_them_is_named_with_its_reason(
     assert not (place.folder / "out.csv").exists()
 
 
+PAUSED = 9
+
+
+def test_after_a_trial_a_pool_of_keys_goes_on_as_a_whole(place: Place, provider: Provider) -> None:
+    provider.configure(latency="const:20", capacity=16)
+    place.table(300)
+    place.environ |= {"KEY_A": "key-of-a", "KEY_B": "key-of-b"}
+    keys = ["--key", "env:KEY_A", "--key", "env:KEY_B"]
+    ended = place.run(*keys, "--try", "5", "--yes", "--concurrency", "4", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert sum(one["rows"] for one in shares(ended).values()) >= 295
+    for name in ("KEY_A", "KEY_B"):
+        assert shares(ended)[f"{host(provider.url)} env:{name}"]["rows"] > 50
+
+
+def test_after_a_trial_several_endpoints_go_on_with_a_key_each(
+    place: Place, provider: Provider, other: Provider
+) -> None:
+    provider.configure(latency="const:20", capacity=8, api_key="key-of-a")
+    other.configure(latency="const:20", capacity=8, api_key="key-of-b")
+    place.table(300)
+    place.environ |= {"KEY_A": "key-of-a", "KEY_B": "key-of-b"}
+    keys = ["--key", "env:KEY_A", "--key", "env:KEY_B"]
+    more = (*keys, "--try", "5", "--yes", "--concurrency", "4", "--json")
+    ended = run(place, *more, endpoints=[provider.url, other.url])
+    assert ended.returncode == 0, ended.stderr
+    assert provider.requests + other.requests == 300
+    assert min(provider.requests, other.requests) > 50
+
+
+def half_done(place: Place, provider: Provider, *more: str) -> None:
+    """A job that was paused on its way, and a provider that is quick from now on."""
+    provider.configure(latency="const:200")
+    job = place.start(*place.args(*more, "--concurrency", "4"))
+    until(lambda: provider.requests > 8)
+    assert place.nightkiln("jobs", "pause", "last").returncode == 0
+    _, said = job.communicate(timeout=DEADLINE_S)
+    assert job.returncode == PAUSED, said
+    provider.configure(latency="const:20")
+
+
+def test_a_job_goes_on_over_several_endpoints_with_keys_said_anew(
+    place: Place, provider: Provider, other: Provider
+) -> None:
+    place.table(300)
+    half_done(place, provider)
+    provider.configure(api_key="key-of-a", capacity=8)
+    other.configure(api_key="key-of-b", latency="const:20", capacity=8)
+    place.environ |= {"KEY_A": "key-of-a", "KEY_B": "key-of-b"}
+    before = provider.requests
+    both = ["--endpoint", provider.url, "--endpoint", other.url]
+    keys = ["--key", "env:KEY_A", "--key", "env:KEY_B"]
+    ended = place.nightkiln("jobs", "resume", "last", *both, *keys, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert min(provider.requests - before, other.requests) > 20
+    assert len([row for row in place.answers() if row["answer"]]) == 300
+
+
+def test_a_key_does_not_follow_a_job_to_another_address(
+    place: Place, provider: Provider, other: Provider
+) -> None:
+    place.table(100)
+    place.environ["KEY_A"] = "only-for-the-first"
+    half_done(place, provider, "--key", "env:KEY_A")
+    other.configure(api_key="only-for-the-first")  # who is sent it answers
+    elsewhere = ["jobs", "resume", "last", "--endpoint", other.url]
+    ended = place.nightkiln(*elsewhere)
+    assert ended.returncode == 5, ended.stderr
+    assert f"note: env:KEY_A is not sent to {other.url}: it was named for" in ended.stderr
+    assert other.stats()["ok"] == 0
+    ended = place.nightkiln(*elsewhere, "--key", "env:KEY_A")
+    assert ended.returncode == 0, ended.stderr
+    assert "is not sent" not in ended.stderr
+    assert other.stats()["ok"] > 0
+
+
 def test_keys_and_endpoints_have_to_fit_together(place: Place) -> None:
     place.table(1)
     ends = ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"]

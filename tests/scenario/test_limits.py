@@ -2,9 +2,14 @@
 
 import datetime as dt
 import json
+import subprocess
+from typing import Any
 
 import pytest
-from tests.scenario.place import Place, Provider
+from tests.scenario.place import ROWS, Place, Provider
+
+CAPPED = 6
+LOW, HIGH = "0.01", "1"  # dollars: for some rows of a priced table, and for all of them
 
 
 def test_a_provider_that_refuses_more_than_it_can_serve_is_filled_and_rarely_refuses(
@@ -76,6 +81,77 @@ def test_a_cap_on_money_needs_a_price_and_keeps_to_it(place: Place, provider: Pr
     assert 0.016 <= json.loads(ended.stdout)["cost_usd"] <= 0.02
     assert place.run("--max-cost", "1").returncode == 0
     assert provider.requests == 300
+
+
+@pytest.fixture
+def priced(place: Place, provider: Provider) -> None:
+    """A table of which LOW pays some rows and HIGH all."""
+    (place.folder / "nightkiln.toml").write_text("[prices.m]\ninput = 10\noutput = 10\n")
+    provider.configure(latency="const:5")
+    place.table()
+
+
+def report_of(ended: subprocess.CompletedProcess[str], *, code: int) -> dict[str, Any]:
+    """What a command with `--json` says of a job that ended so; its last line is the report."""
+    assert ended.returncode == code, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert found["exit_code"] == code
+    return found
+
+
+@pytest.mark.usefixtures("priced")
+def test_a_cap_stays_with_the_job_when_it_goes_on(place: Place, provider: Provider) -> None:
+    first = report_of(place.run("--max-cost", LOW, "--json"), code=CAPPED)
+    assert 0.7 * float(LOW) <= first["cost_usd"] <= float(LOW)
+    asked = provider.requests
+    again = report_of(place.nightkiln("jobs", "resume", "last", "--json"), code=CAPPED)
+    assert f"of ${LOW} are spent" in again["reason"]
+    assert again["cost_usd"] <= float(LOW)
+    assert provider.requests <= asked + 10  # what fits between the last row and the cap
+    higher = place.nightkiln("jobs", "resume", "last", "--max-cost", HIGH, "--json")
+    assert report_of(higher, code=0)["ok"] == ROWS
+    assert provider.requests == provider.stats()["unique_prompts"] == ROWS
+
+
+@pytest.mark.usefixtures("priced")
+def test_a_retry_keeps_the_cap_and_counts_what_was_spent_before(
+    place: Place, provider: Provider
+) -> None:
+    assert place.run("--max-cost", LOW, "-q").returncode == CAPPED
+    assert place.nightkiln("jobs", "cancel", "last").returncode == 0
+    asked = provider.requests
+    kept = report_of(place.nightkiln("jobs", "retry", "last", "--run", "--json"), code=CAPPED)
+    assert kept["cost_usd"] <= float(LOW)
+    assert provider.requests <= asked + 10
+    higher = place.nightkiln("jobs", "resume", "last", "--max-cost", HIGH, "--json")
+    assert report_of(higher, code=0)["ok"] == ROWS
+    assert provider.requests == ROWS
+
+
+@pytest.mark.usefixtures("priced")
+def test_after_a_trial_the_rest_is_asked_under_the_same_cap(
+    place: Place, provider: Provider
+) -> None:
+    ended = place.run("--try", "7", "--max-cost", LOW, "--yes", "--json")
+    found = report_of(ended, code=CAPPED)
+    assert 0.7 * float(LOW) <= found["cost_usd"] <= float(LOW)
+    assert 7 < provider.requests < ROWS
+    assert not (place.folder / "out.csv").exists()
+
+
+@pytest.mark.usefixtures("priced")
+@pytest.mark.parametrize("going_on", [(), ("--yes",)], ids=["to look", "with yes"])
+def test_a_trial_that_reaches_its_cap_ends_and_says_why(
+    place: Place, provider: Provider, going_on: tuple[str, ...]
+) -> None:
+    ended = place.run("--try", "200", "--max-cost", LOW, *going_on)
+    assert ended.returncode == CAPPED, ended.stderr
+    assert f"of ${LOW} are spent; raise the cap to go on" in ended.stderr
+    assert ended.stderr.splitlines()[-1].split()[:3] == ["next", "nightkiln", "run"]
+    assert 7 < provider.requests < 200
+    higher = place.run("--try", "200", "--max-cost", HIGH, "--yes", "--json")
+    assert report_of(higher, code=0)["ok"] == ROWS
+    assert provider.requests == ROWS
 
 
 def test_after_the_deadline_nothing_is_asked_and_without_it_the_job_goes_on(

@@ -77,9 +77,9 @@ FAULTS: Final = {
 }
 NAMES: Final = tuple(FAULTS)
 ROWS: Final = 6 * len(FAULTS)  # of the run in which faults pass: half of them are struck
-FLOW: Final = 1_000  # of the run in which they never end: others go on beside those struck
+FLOW: Final = 1_200  # of the run in which they never end: others go on beside those struck
 FIRST: Final = 100
-APART: Final = 8
+APART: Final = 24  # so that good answers come between their faults, also on a busy machine
 SLOTS: Final = 16
 HELD_S: Final = 0.2  # a good answer of that run, so that it outlasts all the tries
 

@@ -27,6 +27,7 @@ from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Plan
 from nightkiln.core.forecast import Estimate
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
+from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.service import deletion, moves, planning, submit
 from nightkiln.service.cleaning import Cleaned, OldJob, clean
 from nightkiln.service.context import Context
@@ -48,10 +49,18 @@ _OBEY_S: Final = 60.0  # for a runner elsewhere to stop
 class Embedded(Reading):
     """A home opened for work."""
 
-    def __init__(self, context: Context, environ: Mapping[str, str], settings: Settings) -> None:
+    def __init__(
+        self,
+        context: Context,
+        environ: Mapping[str, str],
+        settings: Settings,
+        *,
+        turnstiles: Turnstiles | None = None,
+    ) -> None:
         super().__init__(context)
         self._environ = environ
         self._settings = settings
+        self._turnstiles = turnstiles or Turnstiles()
 
     async def plan(self, order: Order) -> Planned:
         """What `run` would do; nothing is sent or made. Raises UsageError, InputError."""
@@ -88,12 +97,18 @@ class Embedded(Reading):
             planning.check_results(order, source)
             spec = submit.spec_of(order, source, model=crew.model)
             encoder_of(crew.backend, spec)
+            for notice in await planning.doubts(source):
+                listen(Noticed(text=notice))
             await planning.check_head(spec, reserved=order.reserved)
             job, how = await self._accepted(order, spec, crew, listen=listen, stop=stop)
-            run = JobRun(self._context, order, crew, listen=listen, stop=stop)
+            run = self._run(order, crew, listen=listen, stop=stop)
             return await self._hold_and_run(job, how, run, said)
         finally:
             await crew.aclose()
+
+    def _run(self, order: Order, crew: Crew, *, listen: Listener, stop: asyncio.Event) -> JobRun:
+        turnstiles = self._turnstiles
+        return JobRun(self._context, order, crew, listen=listen, stop=stop, turnstiles=turnstiles)
 
     async def _accepted(
         self, order: Order, spec: JobSpec, crew: Crew, *, listen: Listener, stop: asyncio.Event
@@ -126,12 +141,19 @@ class Embedded(Reading):
         if job.state.is_terminal or job.state is JobState.DELETING:
             hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
             raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
-        async with going_on(self._context, job, changes, self._environ, self._settings) as going:
+        async with going_on(
+            self._context,
+            job,
+            changes,
+            self._environ,
+            self._settings,
+            tell=lambda text: listen(Noticed(text=text)),
+        ) as going:
             for notice in await going.crew.start(job.spec):
                 listen(Noticed(text=notice))
             if job.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
                 await moves.want(self._context, job.id, Wanted.RUN)
-            run = JobRun(self._context, going.crew.order, going.crew, listen=listen, stop=stop)
+            run = self._run(going.crew.order, going.crew, listen=listen, stop=stop)
             return await self._hold_and_run(job, Opening.ATTACHED, run, going.said)
 
     async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
@@ -285,11 +307,16 @@ def _is_over(found: Job | None) -> bool:
 
 @asynccontextmanager
 async def open_embedded(
-    root: Path, *, environ: Mapping[str, str], settings: Settings | None = None
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    settings: Settings | None = None,
+    turnstiles: Turnstiles | None = None,
 ) -> AsyncIterator[Embedded]:
     """Open a home for work, making it where needed. Raises HomeBusy, UsageError, DiskError.
 
-    Without `settings` those of the current folder hold.
+    Without `settings` those of the current folder hold. Jobs of several homes that are
+    open at once share their backends fairly only with the same `turnstiles`.
     """
     settings = settings or load_settings(environ, Path.cwd(), {})
     parts.arm_crash_point(settings.crash_at)
@@ -300,7 +327,7 @@ async def open_embedded(
         try:
             context = Context(store, home)
             await deletion.collect_garbage(context)
-            yield Embedded(context, environ, settings)
+            yield Embedded(context, environ, settings, turnstiles=turnstiles)
         finally:
             await store.aclose()
     finally:

@@ -21,6 +21,7 @@ from nightkiln.core.errors import HomeBusy, InputError, JobFailed, NotFound, Usa
 from nightkiln.core.events import Noticed, Opened, Opening, Progressed
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.service import moves
 from nightkiln.service.context import Context
 from nightkiln.service.manner import Changes, order_again, remember
@@ -46,13 +47,14 @@ class Errands:
         self._environ = environ
         self._settings = settings
         self._changes = Changes(wait_s=wait_s)
+        self._turnstiles = Turnstiles()  # all jobs go through the same ones
 
     async def is_local(self, context: Context, job: Job) -> bool:
         """True for a job whose model runs in an engine of ours."""
         if not job.spec.model:
             return False
         try:
-            order = await order_again(context, job, self._changes)
+            order = await order_again(context, job, self._changes, tell=_unsaid)
             return is_on_this_machine(order, self._settings)
         except UsageError:
             return False  # running it will say so
@@ -100,7 +102,7 @@ class Errands:
         """Publish what there is; rows that nobody has read yet are read first, and not asked."""
         if job.state is JobState.VALIDATING:
             crew = nobodys(job)
-            run = JobRun(context, crew.order, crew, listen=_unheard, stop=errand.stop)
+            run = self._job_run(context, crew, errand)
             job = msgspec.structs.replace(job, wanted=Wanted.RUN)  # the pause is over, unasked
             try:
                 job = await run.prepare(job, Opening.ATTACHED)
@@ -114,7 +116,7 @@ class Errands:
         async with self._crew(context, job) as going:
             crew = going.crew
             await crew.start(job.spec)
-            run = JobRun(context, crew.order, crew, listen=_unheard, stop=errand.stop)
+            run = self._job_run(context, crew, errand)
             if job.spec.model:
                 await remember(context, job.id, going.said, backends=run.backends)
             try:
@@ -126,17 +128,31 @@ class Errands:
                 return False
         return ended.capped
 
+    def _job_run(self, context: Context, crew: Crew, errand: Errand) -> JobRun:
+        return JobRun(
+            context,
+            crew.order,
+            crew,
+            listen=_unheard,
+            stop=errand.stop,
+            turnstiles=self._turnstiles,
+        )
+
     @asynccontextmanager
     async def _crew(self, context: Context, job: Job) -> AsyncIterator[Going]:
         if job.spec.model:
             async with going_on(
-                context, job, self._changes, self._environ, self._settings
+                context, job, self._changes, self._environ, self._settings, tell=_unsaid
             ) as going:
                 yield going
             return
         crew: Crew = nobodys(job)
         async with contextlib.aclosing(crew):
             yield Going(said=crew.order, crew=crew)
+
+
+def _unsaid(_: str) -> None:
+    """What is left out when a job goes on; the job says what it waits for."""
 
 
 async def _job(context: Context, job: JobId) -> Job:

@@ -25,7 +25,9 @@ from nightkiln.core.forecast import Trial
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.core.usage import Totals
+from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.tally import Tally
+from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.service import badrows, moves, summary
 from nightkiln.service.context import Context
 from nightkiln.service.finalize import finalize
@@ -59,11 +61,13 @@ class JobRun:
         *,
         listen: "Callable[[Opened | Progressed | Noticed], None]",
         stop: asyncio.Event,
+        turnstiles: Turnstiles,
     ) -> None:
         self.listen = listen
         self._context = context
         self._order = order
         self._crew = crew
+        self._turnstiles = turnstiles  # before backends that other jobs here may share
         self._stop = stop
         self._started = asyncio.get_running_loop().time()
         self._tally: Tally | None = None  # of the answers, when this run asked for any
@@ -235,7 +239,7 @@ class JobRun:
         job = await moves.begin_run(self._context, job.id, run)
         async with self._paused_by_errors(job), reusing(self._context, job, self._crew) as reuse:
             desk = self._desk(job, run, reuse)
-            fleet = parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent)
+            fleet = self._fleet(job, desk)
             asking = trial.Trial(desk, fleet=fleet, wait_s=self._order.wait_s, stop=self._stop)
             self._tally = asking.tally
             tried = await asking.run(chosen)
@@ -252,7 +256,7 @@ class JobRun:
             desk = self._desk(job, run, reuse)
             runner = Runner(
                 desk,
-                fleet=parts.make_fleet(self._order, self._crew, desk.dice, spent=job.spent),
+                fleet=self._fleet(job, desk),
                 settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
                 on_live=lambda live: self.listen(
                     Progressed(job=job.id, phase="running", rows=job.rows, live=live)
@@ -263,6 +267,18 @@ class JobRun:
             self._tally = runner.tally
             ending = await runner.run()
         return await self._after(job, ending, runner.waiting)
+
+    def _fleet(self, job: Job, desk: Desk) -> Fleet:
+        fleet = parts.make_fleet(
+            self._order, self._crew, desk.dice, job=job, turnstiles=self._turnstiles
+        )
+
+        def rows_left() -> int:
+            answered = 0 if self._tally is None else self._tally.totals().answered
+            return max(0, job.rows - answered)
+
+        fleet.rows_left = rows_left
+        return fleet
 
     def _desk(self, job: Job, run: RunId, reuse: Reuse | None) -> Desk:
         desk = _desk(self._context, job, run)

@@ -22,16 +22,19 @@ from nightkiln.backends.engines.base import EngineSettings
 from nightkiln.backends.engines.model_files import find_model
 from nightkiln.backends.prices import Price
 from nightkiln.backends.registry import engine, prompt_backend
+from nightkiln.backends.transport.openfiles import FILES_BESIDE_SOCKETS, room_for_sockets
 from nightkiln.config import Settings, crash_point
 from nightkiln.core import crashpoints
 from nightkiln.core.errors import UsageError
-from nightkiln.core.job import JobSpec
+from nightkiln.core.job import Job, JobSpec
 from nightkiln.core.reuse import CacheUse
-from nightkiln.core.usage import Totals, Usage
+from nightkiln.core.usage import Usage
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.member import Dice, LaneSettings, Member
+from nightkiln.dispatch.turns import Address, Turnstiles
 from nightkiln.plan.budget import Budget
 from nightkiln.plan.limiter import START
+from nightkiln.plan.schedule import Claim
 from nightkiln.service.orders import Order
 from nightkiln.store.cache import CacheLimits
 
@@ -86,6 +89,7 @@ class Crew(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheLimits = CacheLimits()
     turns: int = 1  # of requests in flight, until a new one's turn has come and gone
     model_there: str | None = None  # what the backend calls the model; None: as the job does
+    address: Address | None = None  # of an endpoint: where other jobs may go as well
     others: "tuple[Crew, ...]" = ()  # that the rows go to as well
 
     @property
@@ -108,9 +112,10 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
     order = targets[0].order
     choice = choose(order, environ, why=targets[0].why)
     if order.endpoint:
-        crew, *others = [
-            _endpoint(one, choice, environ, label=label_of(one, targets)) for one in targets
-        ]
+        crew, *others = _with_room(
+            [_endpoint(one, choice, environ, label=label_of(one, targets)) for one in targets],
+            room_for_sockets(),
+        )
         crew = msgspec.structs.replace(crew, others=tuple(others))
     else:
         crew = await _engine(order, choice)
@@ -120,6 +125,26 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
         size_bytes=round(settings.cache_gb * 1e9), age_s=settings.cache_days * 86_400.0
     )
     return msgspec.structs.replace(crew, notices=(first, *choice.notices), cache=limits)
+
+
+def _with_room(crews: Sequence[Crew], room: int) -> list[Crew]:
+    """No more slots than there may be sockets. Raises UsageError where more were asked for."""
+    asked = sum(one.slots for one in crews if one.begin_with is None)
+    if asked > room:
+        files = asked + FILES_BESIDE_SOCKETS
+        raise UsageError(
+            f"{asked:,} requests at once need {files:,} open files, and this process may have"
+            f" {room + FILES_BESIDE_SOCKETS:,}",
+            hint=f"say `ulimit -n {files}` first, or lower --concurrency",
+        )
+    free = room - asked
+    finding = sum(one.begin_with is not None for one in crews)
+    return [
+        msgspec.structs.replace(one, slots=max(1, min(one.slots, free // finding)))
+        if one.begin_with is not None
+        else one
+        for one in crews
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -144,6 +169,7 @@ def _endpoint(
             credential=secret,
             headers={**dict(order.headers), **hidden},
             secrets=tuple(hidden.values()),
+            metrics=target.metrics,
             keep_bodies=True,  # recorded only for jobs that ask for it: their form says so
         )
     )
@@ -163,6 +189,15 @@ def _endpoint(
         known_price=price,
         start=_ready,
         model_there=target.model_there,
+        address=Address(
+            endpoint=url,
+            credential=order.key,
+            headers=(
+                *((name, str(hash(value))) for name, value in order.headers),
+                *target.secret_headers,
+            ),
+            model=model,
+        ),
     )
 
 
@@ -202,17 +237,20 @@ def dice() -> Dice:
     return Dice(clock=time.time, roll=random.random)
 
 
-def make_fleet(order: Order, crew: Crew, chance: Dice, *, spent: Totals) -> Fleet:
-    """The slots to every backend, for a job that has spent so much already."""
+def make_fleet(
+    order: Order, crew: Crew, chance: Dice, *, job: Job, turnstiles: Turnstiles
+) -> Fleet:
+    """The slots to every backend, in turn with the other jobs of this process."""
     return Fleet(
-        [_member(order, one) for one in (crew, *crew.others)],
+        [_member(order, one, turnstiles) for one in (crew, *crew.others)],
         dice=chance,
-        budget=Budget(order.caps, spent),
+        budget=Budget(order.caps, job.spent),
+        claim=Claim(project=job.project, priority=job.spec.label.priority, until=order.caps.until),
         recalls=order.cache is not CacheUse.OFF,
     )
 
 
-def _member(order: Order, crew: Crew) -> Member:
+def _member(order: Order, crew: Crew, turnstiles: Turnstiles) -> Member:
     return Member(
         backend=crew.backend,
         settings=LaneSettings(
@@ -224,6 +262,7 @@ def _member(order: Order, crew: Crew) -> Member:
             model=crew.model_there,
         ),
         price=crew.price,
+        turnstile=None if crew.address is None else turnstiles.at(crew.address),
     )
 
 

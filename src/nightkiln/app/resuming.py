@@ -4,7 +4,7 @@ A batch whose model nobody here serves has no manner. It needs none: each of its
 lines is bad, and is never asked; so its crew refuses everything.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -31,14 +31,20 @@ class Going(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def going_on(
-    context: Context, job: Job, changes: Changes, environ: Mapping[str, str], settings: Settings
+async def going_on(  # noqa: PLR0913 - the job, how, and whom to tell
+    context: Context,
+    job: Job,
+    changes: Changes,
+    environ: Mapping[str, str],
+    settings: Settings,
+    *,
+    tell: Callable[[str], None],
 ) -> AsyncIterator[Going]:
     """The crew that goes on with a job, not started yet; closed at the end.
 
     Raises UsageError, AuthError, MissingExtra, UnreachableError.
     """
-    said = await order_again(context, job, changes)
+    said = await order_again(context, job, changes, tell=tell)
     parts.check_order(said)
     crew = await parts.make_crew(said, environ, settings)
     try:

@@ -31,6 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secret_headers: tuple[tuple[str, str], ...] = ()  # a header and the reference to its value
     endpoint: str | None = None  # the configured one that is used
     model_there: str | None = None  # what it calls the model, where that is not as we do
+    metrics: bool | None = None  # its engine is asked how busy it is; None: where it is ours
     prices: PriceList
 
 
@@ -237,6 +238,7 @@ class _Naming:
             ),
             endpoint=name,
             model_there=found.names.get(model),
+            metrics=found.metrics,
             prices=prices_for(self._settings, name),
         )
 

@@ -1,9 +1,10 @@
 """The protocols every backend fulfils. One contract suite, `tests/contract`, holds them to it."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from nightkiln.core.answer import Reply
+from nightkiln.core.engineload import EngineLoad
 from nightkiln.core.fault import Fault
 from nightkiln.core.job import JobSpec
 from nightkiln.core.request import Prompt, Request
@@ -38,4 +39,22 @@ class PromptBackend(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and threads. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class TellsLoad(Protocol):
+    """What a backend can do besides, where the engine behind it says how busy it is.
+
+    Asking costs the engine next to nothing, about once a second while a job runs. No
+    answer is no fault: whoever asks goes on as if the backend could not tell.
+    """
+
+    @property
+    def tells_load(self) -> bool:
+        """True as long as asking makes sense; once False, it stays so."""
+        ...
+
+    async def load(self, *, deadline: float) -> EngineLoad | None:
+        """How busy the engine is, or None, no later than `deadline` (event loop time)."""
         ...

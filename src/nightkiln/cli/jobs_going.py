@@ -29,8 +29,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 def going_options(command: F) -> F:
     """What may be said anew when a job goes on; everything else is as it was run last."""
     options = (
-        click.option("--endpoint", metavar="URL|NAME", help="Where to send the rows instead."),
-        click.option("--key", metavar="REF", help="Another key: env:NAME or file:PATH."),
+        click.option(
+            "--endpoint",
+            multiple=True,
+            metavar="URL|NAME",
+            help="Where to send the rows instead; repeatable. A key of the job's is not sent to"
+            " another address.",
+        ),
+        click.option(
+            "--key",
+            multiple=True,
+            metavar="REF",
+            help="Another key: env:NAME or file:PATH; repeatable, as for `nightkiln run`.",
+        ),
         click.option(
             "--header",
             multiple=True,
@@ -181,14 +192,18 @@ def _screen(given: dict[str, Any], *, as_json: bool, no_color: bool) -> "Screen"
 
 
 def _changes(given: dict[str, Any]) -> "Changes":
-    from nightkiln.cli.options import header_of, wait_of
+    from nightkiln.cli.options import first_and_more, header_of, wait_of
     from nightkiln.plan.budget import Caps
     from nightkiln.service.manner import Changes
 
     wait_s = settings().wait if given["wait"] is None else given["wait"]
+    endpoint, more_endpoints = first_and_more(given["endpoint"])
+    key, more_keys = first_and_more(given["key"])
     return Changes(
-        endpoint=given["endpoint"],
-        key=given["key"],
+        endpoint=endpoint,
+        more_endpoints=more_endpoints,
+        key=key,
+        more_keys=more_keys,
         headers=tuple(header_of(text) for text in given["header"]),
         timeout_s=given["timeout"],
         concurrency=given["concurrency"],

@@ -77,8 +77,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 def asked_of(**typed: Any) -> Asked:
     """What was typed, as one value; of options that may be repeated, the first stands alone."""
     for name in ("endpoint", "key"):
-        typed[name], typed[f"more_{name}s"] = next(iter(typed[name]), None), typed[name][1:]
+        typed[name], typed[f"more_{name}s"] = first_and_more(typed[name])
     return Asked(**typed)
+
+
+def first_and_more(values: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """What an option that may be repeated was given: the first, and the others."""
+    return next(iter(values), None), values[1:]
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):

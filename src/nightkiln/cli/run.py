@@ -122,8 +122,14 @@ def _ran(order: "Order", screen: "Screen") -> int:
     if ended.trial is not None:
         if not screen.goes_on(ended.trial, to_stderr=to_stderr):
             return 0
-        endpoint = None if order.more_endpoints else order.endpoint
-        changes = Changes(endpoint=endpoint, headers=order.headers, wait_s=order.wait_s)
+        changes = Changes(  # what is not kept where it holds a secret is said once more
+            endpoint=order.endpoint,
+            more_endpoints=order.more_endpoints,
+            key=order.key,
+            more_keys=order.more_keys,
+            headers=order.headers,
+            wait_s=order.wait_s,
+        )
         paid = sum(not one.reused for one in ended.trial.tried)
         return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr, paid=paid)
     return screen.finish(

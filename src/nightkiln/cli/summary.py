@@ -235,4 +235,5 @@ def plan_of(planned: Planned) -> str:
     ]
     if planned.reused:
         lines.insert(-2, _line("reused", f"{count(planned.reused)} reused, $0"))
+    lines += [_line("note", text) for text in planned.notices]
     return "\n".join(lines)

@@ -78,6 +78,13 @@ class Endpoint(Section, frozen=True, kw_only=True):
         Headers, Means("what it calls a model, where that is not as you do: ASKED = ITS NAME")
     ] = {}
     concurrency: Annotated[Slots | None, Means("requests in flight", default="as above")] = None
+    metrics: Annotated[
+        Switch | None,
+        Means(
+            "ask the engine behind it at /metrics how busy it is",
+            default="at addresses of your own network",
+        ),
+    ] = None
     prices: Annotated[dict[str, ModelPrice], Means("prices that hold at this endpoint only")] = {}
     thinking: Annotated[
         Literal["none", "effort", "template"],

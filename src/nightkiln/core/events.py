@@ -121,3 +121,4 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     reused: int
     prompt_sample: str  # the first row, rendered; cut to 500 characters
     output: str | None
+    notices: tuple[str, ...] = ()  # what `run` would say of the input

@@ -18,7 +18,11 @@ from nightkiln.dispatch.lane import Lane
 from nightkiln.dispatch.member import Common, Dice, Member
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.rows import Rows
+from nightkiln.dispatch.turns import Asker
+from nightkiln.dispatch.watching import Watching
 from nightkiln.plan.budget import Budget, Caps
+from nightkiln.plan.order import window_rows
+from nightkiln.plan.schedule import Claim
 
 _UP: Final = ""
 _DOWN: Final = "down"
@@ -34,12 +38,15 @@ class Fleet:
         *,
         dice: Dice,
         budget: Budget | None = None,
+        claim: Claim | None = None,  # beside other jobs at the same backends
         recalls: bool = True,  # an answer also serves identical requests that come a little later
+        by_prefix: bool = True,  # rows that begin alike go together, and to who has that cached
     ) -> None:
         self.on_low: Callable[[], None] = lambda: None  # only a round of rows is left
+        self.rows_left: Callable[[], int] = lambda: self.queued  # the owner knows of more
         self.budget = budget or Budget(Caps(), Totals())
         self._dice = dice
-        self._rows = Rows()
+        self._rows = Rows(by_prefix=by_prefix)
         self.joins = Following(recalls=recalls, go=self._rows.next)
         common = Common(
             rows=self._rows,
@@ -47,8 +54,10 @@ class Fleet:
             budget=self.budget,
             dice=dice,
             on_low=self._few_left,
+            asker=Asker(claim=claim or Claim(), rows_left=self._left, clock=dice.clock),
         )
         self.lanes = tuple(Lane(member, common) for member in members)
+        self._watching = Watching(self.lanes)
         self._told = [_UP] * len(self.lanes)
 
     # -- life
@@ -57,6 +66,7 @@ class Fleet:
         """Open the slots of every lane."""
         for lane in self.lanes:
             lane.start(tuple(peer for peer in self.lanes if peer is not lane))
+        self._watching.start()
 
     def add(self, chunk: OpenChunk) -> None:
         """Take in a chunk: its open rows, and what is in its journal and in no sum yet."""
@@ -66,19 +76,24 @@ class Fleet:
         self._rows.add(chunk)
 
     def no_more(self) -> None:
-        """No row will be added any more: slow lanes leave the last ones to quicker ones."""
-        self._rows.more = False
+        """No row will be added any more: long ones first, and slow lanes leave them to quicker."""
+        self._rows.no_more()
 
     async def stop(self, *, drain_s: float) -> None:
         """Take no more rows, wait for those in flight, then cut the rest off."""
+        await self._watching.stop()
         await asyncio.gather(*(lane.stop(drain_s=drain_s) for lane in self.lanes))
 
     def broken(self) -> BaseException | None:
         """What killed a slot, if anything did: a bug of ours, never a fault of a row."""
-        return next((bug for lane in self.lanes if (bug := lane.broken()) is not None), None)
+        bugs = (lane.broken() for lane in self.lanes)
+        return next((bug for bug in bugs if bug is not None), None) or self._watching.broken()
 
     def _few_left(self) -> None:
         self.on_low()
+
+    def _left(self) -> int:
+        return self.rows_left()
 
     # -- how it stands
 
@@ -92,6 +107,11 @@ class Fleet:
         """How many may be in flight now: backends that are down count only alone."""
         up = [lane.slots for lane in self.lanes if not lane.is_open]
         return sum(up) or sum(lane.slots for lane in self.lanes)
+
+    @property
+    def window(self) -> int:
+        """How many rows without an answer should stay open; more where they share beginnings."""
+        return window_rows(self.slots, shares=self._rows.shares)
 
     @property
     def in_flight(self) -> int:

@@ -12,7 +12,8 @@ the retry quota (does asking again help?), and of the route (should another lane
 go first?); all are pure and live in `plan`. A row ends here only by an answer or
 by a fault of its own; a backend that is gone makes rows wait, or go elsewhere.
 
-Nothing here opens chunks, writes parts or knows of jobs.
+Where lanes of other jobs go to the same backend, the gate is theirs too and they
+take turns; see `dispatch.turns`. Nothing here opens chunks, writes parts or knows of jobs.
 """
 
 import asyncio
@@ -23,22 +24,19 @@ from nightkiln.core import crashpoints
 from nightkiln.core.answer import Attempt, Reply
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
-from nightkiln.core.usage import Usage
+from nightkiln.dispatch.ends import decide, is_backends_own, unanswered
 from nightkiln.dispatch.member import Common, Member
 from nightkiln.dispatch.openchunk import Form, Try, cut_off, unsayable
 from nightkiln.dispatch.peers import Peers
+from nightkiln.dispatch.turns import Place, Turnstile
 from nightkiln.dispatch.wakeups import Wakeups
 from nightkiln.plan.breaker import Breaker
-from nightkiln.plan.gate import Gate
-from nightkiln.plan.limiter import AdaptiveLimit
-from nightkiln.plan.pacing import Pacer
 from nightkiln.plan.quota import RetryQuota
 from nightkiln.plan.retry import GiveUp
 from nightkiln.plan.route import ELSEWHERE_S, LOOK_AGAIN_S, TYPICAL
 
 BEAT_S: Final = 0.1
 LAG_S: Final = 0.05  # later than this, and our own loop is what is slow
-_NO_USAGE: Final = Usage()
 
 
 class Lane:
@@ -49,9 +47,9 @@ class Lane:
         self.backend = member.backend
         self.breaker = Breaker()
         self.quota = RetryQuota()
-        most = settings.slots
-        limiter = AdaptiveLimit(start=settings.start or most, most=most)
-        self.gate = Gate(limiter, Pacer(rpm=settings.rpm, tpm=settings.tpm))
+        self.gate = settings.terms.gate()
+        self._turnstile = member.turnstile or Turnstile()
+        self.place: Place | None = None  # beside lanes of other jobs; the gate is then this
         self.answered_any = False  # the backend has answered in this lane's life
         self.in_flight = 0
         self.held: Fault | None = None  # whose retries the quota holds back
@@ -62,6 +60,7 @@ class Lane:
         self.typical_usd = member.price(TYPICAL)
         self._dice = common.dice
         self._on_low = common.on_low
+        self._asker = common.asker
         self._rows = common.rows
         self._joins = common.joins
         self.number = self._rows.join(self)
@@ -72,7 +71,7 @@ class Lane:
         self._beat_at = 0.0  # loop time
         self.refused_at = -math.inf  # loop time; the last fault that made a row wait
         self._blocked_until = 0.0  # loop time; a throttle asked us to wait
-        self._stopping = False
+        self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
 
@@ -81,20 +80,26 @@ class Lane:
     def start(self, peers: "tuple[Lane, ...]" = ()) -> None:
         """Open the slots, beside the other lanes of the job."""
         self._peers = Peers(peers, than=self.typical_usd)
+        self._turnstile.enter(self, self.settings.terms, self._asker)
         self._rows.mark()
         self._man_slots()
 
     async def stop(self, *, drain_s: float) -> None:
         """Take no more rows, wait for those in flight, then cut the rest off."""
-        self._stopping = True
+        self.stopping = True
         self._wakeups.stop()
         if self._heart is not None:
             self._heart.cancel()
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=max(0.0, drain_s))
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.place is not None:
+            self.place.sleeps(self._loop.time())
+        try:
+            if self._tasks:
+                _, left = await asyncio.wait(self._tasks, timeout=max(0.0, drain_s))
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            self._turnstile.leave(self, self._loop.time())
 
     def broken(self) -> BaseException | None:
         """What killed a slot, if anything did: a bug of ours, never a fault of a row."""
@@ -117,8 +122,20 @@ class Lane:
 
     @property
     def slots(self) -> int:
-        """How many may be in flight now."""
-        return self.gate.limiter.limit
+        """How many may be in flight now; beside other jobs, when those want none."""
+        return self.gate.limiter.limit if self.place is None else self.place.slots
+
+    @property
+    def room(self) -> int:
+        """How many more may be in flight now."""
+        room = self.slots - self.in_flight if self.place is None else self.place.room
+        return max(0, room)
+
+    @property
+    def wants(self) -> bool:
+        """True when a slot sleeps and there is a row for it."""
+        rows = self._rows
+        return self._wakeups.any_idle and bool(rows.ready or rows.returned or rows.alone)
 
     @property
     def is_open(self) -> bool:
@@ -144,7 +161,7 @@ class Lane:
 
     def may_serve(self, now: float, *, within_s: float = 0.0) -> bool:
         """True when nothing but full slots keeps a row from going out here by then."""
-        if self.breaker.is_open or self._stopping or self._blocked_until > now + within_s:
+        if self.breaker.is_open or self.stopping or self._blocked_until > now + within_s:
             return False
         return self.gate.pacer.ready_at(now) <= now + within_s
 
@@ -159,10 +176,10 @@ class Lane:
 
     async def _slot(self) -> None:
         rows, joins = self._rows, self._joins
-        while not self._stopping:
+        while not self.stopping:
             try_ = self._take()
             if try_ is None:
-                await self._wakeups.sleep()
+                await self._sleep()
                 continue
             if len(rows.ready) == rows.low_mark:
                 self._on_low()
@@ -174,13 +191,15 @@ class Lane:
             self._budget.sent()
             if self._heart is None and self.gate.limiter.adapts:
                 self._beat()
-            if self._wakeups.any_idle and self.in_flight < self.slots:
+            if self.place is None and self._wakeups.any_idle and self.in_flight < self.slots:
                 self._wakeups.one()  # who wakes wakes the next, for as long as there is room
             try:
                 await self._attempt(try_)
             finally:
                 self.in_flight -= 1
                 rows.in_flight -= 1
+                if self.place is not None:
+                    self.place.ended()
                 if try_.leads:
                     joins.ended(try_)
                 if rows.lonely or (rows.alone and not rows.in_flight):
@@ -189,6 +208,12 @@ class Lane:
                 if rows.pinched:
                     rows.pinched = False
                     rows.wake(but=self)
+
+    async def _sleep(self) -> None:
+        """Until there may be something to do."""
+        if self.place is not None:
+            self.place.sleeps(self._loop.time())
+        await self._wakeups.sleep()
 
     def _take(self) -> Try | None:
         """The row that may go out now; None when there is none, with a timer set."""
@@ -244,6 +269,8 @@ class Lane:
         self._rows.mark()
         self._man_slots()
         self._wakeups.one()
+        if self.place is not None:
+            self.place.wake_next(now)
         self._beat_at = now + BEAT_S
         self._heart = self._loop.call_at(self._beat_at, self._beat)
 
@@ -258,13 +285,13 @@ class Lane:
         try:
             outcome = await self._answer(try_, started + self.settings.timeout_s)
         except asyncio.CancelledError:
-            chunk.faulted(row, self._end(try_, sent_at, started, cut_off(sent=True)))
+            chunk.faulted(row, self._end(try_, cut_off(sent=True), sent_at, started))
             self._budget.lost()
             raise
         if isinstance(outcome, Reply):
             self._replied(try_, outcome, sent_at, started)
         else:
-            self._fault(try_, outcome, self._end(try_, sent_at, started, outcome))
+            self._fault(try_, outcome, self._end(try_, outcome, sent_at, started))
 
     async def _sent(self, try_: Try) -> None:
         """Wait until the journal says that this try is about to leave."""
@@ -272,10 +299,8 @@ class Lane:
         try:
             await ticket  # shared by many slots; only `stop` cancels, and then all of them
         except asyncio.CancelledError:
-            now = self._loop.time()
-            try_.chunk.faulted(
-                try_.row, self._end(try_, self._dice.clock(), now, cut_off(sent=False))
-            )
+            sent_at, now = self._dice.clock(), self._loop.time()
+            try_.chunk.faulted(try_.row, self._end(try_, cut_off(sent=False), sent_at, now))
             raise
 
     async def _answer(self, try_: Try, deadline: float) -> Reply | Fault:
@@ -329,15 +354,9 @@ class Lane:
             try_.chunk.faulted(try_.row, attempt)
             self._rows.later(try_, now)
 
-    def _end(self, try_: Try, sent_at: float, started: float, fault: Fault) -> Attempt:
-        return Attempt(
-            number=try_.number,
-            backend=self.backend.name,
-            sent_at=sent_at,
-            latency_ms=round((self._loop.time() - started) * 1000, 3),
-            usage=_NO_USAGE,
-            fault=fault,
-        )
+    def _end(self, try_: Try, fault: Fault, sent_at: float, started: float) -> Attempt:
+        took_s = self._loop.time() - started
+        return unanswered(try_, self.backend.name, fault, sent_at=sent_at, took_s=took_s)
 
     def _fault(self, try_: Try, fault: Fault, attempt: Attempt) -> None:
         now, was_open = self._loop.time(), self.breaker.is_open
@@ -352,17 +371,11 @@ class Lane:
         if was_open and not self.breaker.is_open:
             self._wakeups.all()  # the probe's fault was a sign of life
         self._budget.failed(fault)
-        policy, ours = self.settings.policy, self._is_backends_own(fault)
-        try_.overloads += fault.kind is FaultClass.OVERLOAD
-        try_.throttles += fault.kind is FaultClass.THROTTLE
-        try_.counted += not ours and policy.is_counted(fault, overloads=try_.overloads)
-        decision = policy.decide(
-            fault,
-            counted=try_.counted,
-            overloads=try_.overloads,
-            throttles=try_.throttles,
-            roll=self._dice.roll(),
+        ours = not self.breaker.counts_against_row and is_backends_own(
+            fault, answered_any=self.answered_any, any_untried=self._rows.any_untried
         )
+        policy, roll = self.settings.policy, self._dice.roll()
+        decision = decide(try_, fault, policy, backends_own=ours, roll=roll)
         if isinstance(decision, GiveUp) and not (decision.exhausted and ours):
             try_.chunk.failed(try_.row, attempt, fault)
             return
@@ -382,15 +395,3 @@ class Lane:
         if delay and self._peers.takes(try_, fault, now, is_down=self.breaker.is_open):
             delay = 0.0
         self._rows.later(try_, now + delay)
-
-    def _is_backends_own(self, fault: Fault) -> bool:
-        """True when a fault says nothing about its row, because the backend is down.
-
-        Once it has answered others and only rows that have failed before are left, a
-        probe that is replied to is about its row: else the last rows of a job, if they
-        always fail, would keep the breaker open and themselves waiting for ever.
-        """
-        if self.breaker.counts_against_row:
-            return False
-        heard = fault.status is not None or fault.kind is FaultClass.PROTOCOL
-        return not (heard and self.answered_any and not self._rows.any_untried())

@@ -8,6 +8,7 @@ from nightkiln.backends.base import PromptBackend
 from nightkiln.core.usage import Usage
 from nightkiln.dispatch.joins import Following
 from nightkiln.dispatch.rows import Rows
+from nightkiln.dispatch.turns import Asker, Terms, Turnstile
 from nightkiln.plan.budget import Budget
 from nightkiln.plan.retry import RetryPolicy
 
@@ -23,6 +24,11 @@ class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: RetryPolicy = RetryPolicy()
     model: str | None = None  # what this backend calls the job's model; None: as the job does
 
+    @property
+    def terms(self) -> Terms:
+        """What the user allows."""
+        return Terms(slots=self.slots, start=self.start, rpm=self.rpm, tpm=self.tpm)
+
 
 class Dice(msgspec.Struct, frozen=True):
     """Time and chance, handed in so that tests may own them."""
@@ -37,6 +43,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     backend: PromptBackend
     settings: LaneSettings
     price: Callable[[Usage], float | None]  # USD of a reply, None when unknown
+    turnstile: Turnstile | None = None  # where lanes of other jobs may go to the same backend
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,3 +54,4 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     dice: Dice
     on_low: Callable[[], None]  # only a round of rows is left
+    asker: Asker  # the job, beside others at the same backend

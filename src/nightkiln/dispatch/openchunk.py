@@ -16,11 +16,12 @@ from nightkiln.core.chunk import Lease
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import COUNTED, MESSAGE_LIMIT, Fault, FaultClass
 from nightkiln.core.job import Task
-from nightkiln.core.request import Prompt, Request
+from nightkiln.core.request import Prompt, Request, WireBody
 from nightkiln.core.reuse import Kept
 from nightkiln.vault.frames import Answered, Faulted
 from nightkiln.vault.journal import Journal
 from nightkiln.vault.recovery import UNENDED, Recovered, whole
+from nightkiln.wire.outputlimit import limit_of
 
 Encoder: TypeAlias = Callable[[Prompt], bytes]
 INTERRUPTED: Final = "interrupted"  # the code of an attempt that our own stop cut off
@@ -139,6 +140,35 @@ class OpenChunk:
         form = form or self._form
         encode = (form.larger if larger else None) or form.encode
         return Request(row, encode(self._prompts[row]), form.task)
+
+    def cut(self, row: int, start: int, stop: int) -> str:
+        """A piece of the row's prompt as it was rendered or written; to compare, not to read."""
+        prompt = self._prompts[row]
+        if isinstance(prompt, str):
+            return prompt[start:stop]
+        given = memoryview(prompt.json if isinstance(prompt, WireBody) else prompt)
+        return str(given[start:stop], "latin-1")  # a character for each byte, whatever they mean
+
+    def own_limit(self, row: int) -> int | None:
+        """How many tokens the row's own body allows for its answer, if it has one and says so."""
+        prompt = self._prompts[row]
+        return limit_of(prompt.json) if isinstance(prompt, WireBody) else None
+
+    def size(self, row: int) -> int:
+        """The length of the row's prompt."""
+        prompt = self._prompts[row]
+        return len(prompt) if isinstance(prompt, str) else len(bytes(prompt))
+
+    def lengths(self) -> Iterable[tuple[int, int]]:
+        """Size of the prompt and tokens of the answer, of each row answered in this lease."""
+        for row, answer in self._answers.items():
+            if answer.attempt is not None and answer.fault is None:
+                yield self.size(row), answer.attempt.usage.output_tokens
+
+    @property
+    def task(self) -> Task:
+        """What is done with its rows."""
+        return self._form.task
 
     def misfit(self, reply: Reply) -> Fault | None:
         """Why a reply is not what the job asks for, or None."""

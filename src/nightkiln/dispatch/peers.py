@@ -22,13 +22,17 @@ class Peer(Protocol):
     """A lane, as others see it."""
 
     number: int
-    in_flight: int
     took_s: float  # an answer, on average
     typical_usd: float | None  # a typical request costs
 
     @property
     def slots(self) -> int:
         """How many may be in flight."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many more may be in flight now."""
         ...
 
     def may_serve(self, now: float, *, within_s: float = 0.0) -> bool:
@@ -72,7 +76,7 @@ class Peers:
             return False
         if self._cheaper:
             cheaper = [one for one in self._cheaper if one.may_serve(now)]
-            if leaves_to_cheaper(ready, free=sum(map(_room, cheaper))):
+            if leaves_to_cheaper(ready, free=sum(one.room for one in cheaper)):
                 return _wake(cheaper)
         if rows.more or not me.took_s:
             return False
@@ -83,12 +87,8 @@ class Peers:
         return leaves_to_quicker(ready, mine_s=me.took_s, others=paces) and _wake(quicker)
 
 
-def _room(peer: Peer) -> int:
-    return max(0, peer.slots - peer.in_flight)
-
-
 def _wake(peers: Sequence[Peer]) -> bool:
     for peer in peers:
-        if _room(peer):
+        if peer.room:
             peer.wake()
     return True

@@ -1,9 +1,10 @@
 """The rows of a job that are not in flight: ready, come back, waiting for their time, or alone.
 
-All lanes of a job take from here, so whoever is free takes more. Rows that must
-wait lie in one heap. A row that failed at a lane is kept for the others first,
-for a bounded time; whether a lane may ask it again is for that lane's own quota.
-It decides nothing about backends; the lanes do.
+All lanes of a job take from here, so whoever is free takes more. Ready rows
+lie in the table's order or, where they share beginnings, in groups by those
+(`plan.order`, `plan.groups`). Rows that must wait lie in one heap. A row that
+failed at a lane is kept for the others first, for a bounded time; whether a lane
+may ask it again is for that lane's own quota. It decides nothing about backends; the lanes do.
 """
 
 import heapq
@@ -13,6 +14,8 @@ from typing import Protocol
 
 from nightkiln.core.fault import Fault
 from nightkiln.dispatch.openchunk import OpenChunk, Try
+from nightkiln.dispatch.prefixes import Prefixes
+from nightkiln.plan.groups import Groups
 from nightkiln.plan.quota import RetryQuota
 from nightkiln.vault.recovery import POISON_DEATHS
 
@@ -52,8 +55,8 @@ class Taker(Protocol):
 class Rows:
     """Shared by the lanes of one job, on their event loop."""
 
-    def __init__(self) -> None:
-        self.ready: deque[Try] = deque()
+    def __init__(self, *, by_prefix: bool = True) -> None:
+        self.ready: deque[Try] | Groups[Try] = deque()
         self.alone: deque[Try] = deque()  # suspects of poison: one at a time, nothing beside
         self.returned = 0  # rows that failed and whose time has come
         self.in_flight = 0  # at all lanes
@@ -61,6 +64,7 @@ class Rows:
         self.more = True  # more rows may come
         self.pinched = False  # the budget has held a lane back since somebody looked
         self.low_mark = 0  # ready rows that are only a round
+        self._prefixes = Prefixes() if by_prefix else None  # None: always the table's order
         self._lanes: list[Taker] = []
         self._returned: list[deque[Try]] = []  # by the lane where they failed last
         self._waiting: list[tuple[float, int, Try]] = []  # a heap by loop time
@@ -78,6 +82,11 @@ class Rows:
     def is_empty(self) -> bool:
         """True when nobody can take anything, now or later."""
         return not (self.ready or self.returned or self._waiting or self.alone)
+
+    @property
+    def shares(self) -> bool:
+        """True while rows go together by what they begin with."""
+        return isinstance(self.ready, Groups)
 
     @property
     def next_at(self) -> float | None:
@@ -114,7 +123,8 @@ class Rows:
     # -- rows come
 
     def add(self, chunk: OpenChunk) -> None:
-        """Queue a chunk's open rows behind those already queued."""
+        """Queue a chunk's open rows behind those already queued, or with their like."""
+        fresh: list[Try] = []
         for try_ in chunk.tries():
             deaths = chunk.deaths(try_.row)
             if deaths > POISON_DEATHS:
@@ -123,9 +133,39 @@ class Rows:
                 try_.suspect, try_.key = True, None  # it shares nothing
                 self.alone.append(try_)
             else:
-                self.ready.append(try_)
+                fresh.append(try_)
+        self._line_up(chunk, fresh)
         self.mark()
-        self.wake_all()
+        self.wake()
+
+    def _line_up(self, chunk: OpenChunk, fresh: list[Try]) -> None:
+        prefixes, ready = self._prefixes, self.ready
+        if prefixes is not None and prefixes.saw(chunk, fresh):
+            again = [try_ for try_ in ready if try_.number or try_.leads]  # they stay in front
+            fresh = [*(try_ for try_ in ready if not (try_.number or try_.leads)), *fresh]
+            ready = self.ready = Groups() if prefixes.shares else deque()
+            for try_ in reversed(again):
+                ready.appendleft(try_)
+        if isinstance(ready, deque):
+            ready.extend(fresh)
+        elif prefixes is not None:
+            for try_ in fresh:
+                ready.add(prefixes.key(try_), try_)
+
+    def no_more(self) -> None:
+        """No row will be added any more: those whose answers will be long go first."""
+        if not self.more:
+            return
+        self.more = False
+        if self._prefixes is None or len(self.ready) < 2:
+            return
+        ready = self.ready
+        first = self._prefixes.long_first(list(ready))
+        if isinstance(ready, Groups):
+            ready.put_first(first)
+        else:
+            chosen = set(first)
+            self.ready = deque([*first, *(try_ for try_ in ready if try_ not in chosen)])
 
     def any_untried(self) -> bool:
         """True while a ready row was never asked. Looks at all of them: not for every row."""
@@ -165,8 +205,10 @@ class Rows:
         """The row this lane may ask now, taken out; None when there is none for it."""
         if self.returned and (try_ := self._come_back(lane, now)) is not None:
             return try_
-        if self.ready:
-            return self.ready.popleft()
+        if ready := self.ready:
+            if isinstance(ready, deque):
+                return ready.popleft()
+            return ready.take(lane.number, stays=not lane.is_open)
         if not self._may_go_alone(lane, now):
             return None
         self.lonely = True

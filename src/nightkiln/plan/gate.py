@@ -11,6 +11,7 @@ it forgets. Pure: `now` is in seconds.
 import math
 from typing import Final
 
+from nightkiln.core.engineload import EngineLoad
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.limits import Limits
 from nightkiln.core.usage import Usage
@@ -51,6 +52,10 @@ class Gate:
     def told(self, now: float, limits: Limits) -> None:
         """A reply told of rate limits."""
         self.pacer.told(now, limits)
+
+    def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
+        """The engine told how busy it is."""
+        self.limiter.loaded(now, load, in_flight=in_flight)
 
     def faulted(
         self, now: float, stamp: int, fault: Fault, *, in_flight: int, latency_s: float

@@ -25,12 +25,23 @@ wall is found exactly; cuts that follow each other are not, for then it is no
 wall but an outage. Rounds in which our own loop was late are not judged at all,
 and a limit that is not used does not grow.
 
+An engine that tells how many run and how many wait (vLLM, SGLang, llama-server) needs
+no trials. While its looks are fresh, in the phase *watched*, its own count sets the
+limit by the rules of `plan.queueing`, and a start may double at every look at which
+none wait. Answers, latencies and rounds are not judged then. Refusals and timeouts
+are: a known wall is below the engine, so only a queue that is too long is listened
+to there, and for a while after a timeout nothing grows. When the looks end, for
+whatever reason, the limit is held as it stands and tried out as if there had been none.
+
 Pure: `now` is in seconds and comes in.
 """
 
 import enum
 import math
 from typing import Final
+
+from nightkiln.core.engineload import EngineLoad
+from nightkiln.plan.queueing import FRESH_S, WAITING_LEAST, EngineQueue, has_room
 
 START: Final = 16
 MOST: Final = 1024
@@ -57,6 +68,8 @@ _TRIAL_LEAST_S: Final = 0.5
 _SILENT_S: Final = 1.0  # of a start without any answer: double all the same ...
 _SILENT_MOST: Final = 256  # ... up to this
 _USED: Final = 0.9  # of the limit: else it is not what limits
+_THERE: Final = 0.7  # of ours the engine has to know of: else the way there is what limits
+_CALM_S: Final = 20.0  # after a timeout, without growth by the engine's count
 _TOKENS: Final = 32.0  # an answer takes a time of its own, and some per token: this many tokens'
 
 
@@ -68,6 +81,7 @@ class Phase(enum.StrEnum):
     UP = "trying more"
     DOWN = "trying less"
     CLIMB = "back to the wall"
+    WATCHED = "as the engine's queue says"
 
 
 class AdaptiveLimit:
@@ -113,6 +127,11 @@ class AdaptiveLimit:
         self._wall: float | None = None
         self._cut_round = 0
         self._cuts = 0  # in a row
+        # Watching the engine.
+        self._engine = EngineQueue(floor=START)
+        self._looked_at = math.nan
+        self._since_look = 0  # answers
+        self._calm_until = 0.0
 
     @property
     def limit(self) -> int:
@@ -132,6 +151,7 @@ class AdaptiveLimit:
     def answered(self, now: float, stamp: int, *, latency_s: float, tokens: int = 0) -> None:
         """A request came back with an answer of so many tokens, or with a fault of its own."""
         self._answers += 1
+        self._since_look += 1
         self._latency += latency_s / (_TOKENS + tokens)
         if stamp == self._round:
             self._turned += 1
@@ -150,7 +170,7 @@ class AdaptiveLimit:
         """
         if stamp < self._cut_round:
             return False
-        was_borne = self.phase is Phase.HOLD
+        was_borne = self.phase in (Phase.HOLD, Phase.WATCHED)
         flying = min(self._limit, float(in_flight + 1))
         if self.phase is Phase.START and self._round:
             cut = min(self._before, flying)
@@ -180,6 +200,34 @@ class AdaptiveLimit:
         if self.adapts and stamp >= self._cut_round:
             self._hold(now, self._limit / 2)
             self._cut_round = self._round
+            self._calm_until = now + _CALM_S
+
+    def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
+        """A look at the engine that answers; `in_flight` is ours at the same moment."""
+        if not self.adapts:
+            return
+        rate = self._since_look / (now - self._looked_at) if self._looked_at < now else 0.0
+        self._looked_at, self._since_look = now, 0
+        may_grow = (
+            max(in_flight, self._peak) >= _USED * self.limit
+            and load.running + load.waiting >= _THERE * in_flight
+            and now >= self._calm_until
+            and self._wall is None
+            and not self._lagged
+        )
+        wanted = self._engine.limit_for(
+            load, limit=self._limit, in_flight=in_flight, rate=rate, may_grow=may_grow
+        )
+        if self._wall is not None and (wanted is None or wanted >= self._limit):
+            return
+        if wanted is not None:
+            self._wall, self.phase = None, Phase.WATCHED
+            self._limit = max(self._least, min(wanted, self._most))
+        elif self.phase is Phase.START and may_grow and has_room(load):
+            self._limit = min(2 * self._limit, self._most)
+        elif self.phase is Phase.HOLD and may_grow and has_room(load):
+            # Until some wait we do not know how many fit; trials and latency still judge.
+            self._limit = min(self._limit + WAITING_LEAST, self._most)
 
     def lagged(self) -> None:
         """Our own loop was late: this round says nothing about the backend."""
@@ -187,6 +235,8 @@ class AdaptiveLimit:
 
     def tick(self, now: float) -> None:
         """Look at the clock, a few times a second: a start in silence grows by time."""
+        if self.phase is Phase.WATCHED and now - self._looked_at > FRESH_S:
+            self._hold(now, self._limit)
         if (
             self.phase is Phase.START
             and not self._round
@@ -212,6 +262,8 @@ class AdaptiveLimit:
                 self._started(now, rate, answers, used=used)
             case Phase.HOLD:
                 self._held_on(now, rate, latency, used=used)
+            case Phase.WATCHED:
+                self._cuts = 0
             case _ if self._settling:
                 self._settling = False  # what came back was partly sent before
             case Phase.CLIMB:

@@ -123,7 +123,8 @@ class Client(Face):
         itself), or a model file; without both the pilot that ships with us.
         `output_schema` (a pydantic class, a dict or JSON text) is checked on every
         answer. `sampling_params` are max_tokens, temperature, seed, and any other
-        field of the request. `job_priority` is 0 (now) or 1 (it has time).
+        field of the request. `job_priority` is 0 (now) or 1 (it has time)
+        beside other jobs of this process at the same endpoint.
 
         A row that cannot be asked (an int among strings, a text with a NUL or half
         of a surrogate pair) is an error row with the code `bad_row` and None for an

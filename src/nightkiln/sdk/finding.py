@@ -28,9 +28,10 @@ def kiln_of(settings: Settings, environ: Mapping[str, str]) -> Kiln:
     """Whoever keeps the jobs. Raises as `server_of` does."""
     server = server_of(settings)
     if server is None:
+        from nightkiln.sdk import loopthread
         from nightkiln.sdk.local import LocalKiln
 
-        return LocalKiln(settings.home, environ)
+        return LocalKiln(settings.home, environ, turnstiles=loopthread.current().turnstiles)
     from nightkiln.sdk.remote import RemoteKiln
 
     return RemoteKiln(server)

@@ -23,6 +23,7 @@ from nightkiln.core.events import (
     Planned,
     Progressed,
 )
+from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.sdk.base import Accepted, Following
 from nightkiln.service.framing import Answered
 from nightkiln.service.manner import Changes
@@ -95,9 +96,12 @@ class Run:
 class LocalKiln:
     """Implements `base.Kiln` over a home. Belongs to one loop thread."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, environ: Mapping[str, str], *, turnstiles: Turnstiles | None = None
+    ) -> None:
         self._root = root
         self._environ = environ
+        self._turnstiles = turnstiles or Turnstiles()  # for all its jobs, and maybe others'
         self._runs: dict[str, Run] = {}
         self._gate = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
@@ -260,7 +264,7 @@ class LocalKiln:
             if self._app is None:
                 stack = AsyncExitStack()
                 self._app = await stack.enter_async_context(
-                    open_embedded(self._root, environ=self._environ)
+                    open_embedded(self._root, environ=self._environ, turnstiles=self._turnstiles)
                 )
                 self._stack = stack
             app = self._app

@@ -33,7 +33,10 @@ class LoopThread:
     """A running loop and its thread. Made by `current`."""
 
     def __init__(self) -> None:
+        from nightkiln.dispatch.turns import Turnstiles
+
         self.loop = _new_loop()
+        self.turnstiles = Turnstiles()  # that the jobs of all clients go through
         self._closers: list[Callable[[], Awaitable[tuple[str, ...]]]] = []
         self._thread = threading.Thread(target=self._run, name="nightkiln", daemon=True)
         self._thread.start()

@@ -14,7 +14,7 @@ import msgspec
 from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.job import JobSpec
 from nightkiln.service.outputs import STDOUT, opened
-from nightkiln.tables.badrows import Flaw, restored, stored, told, with_flaws
+from nightkiln.tables.badrows import Flaw, restored, stored, told, where, with_flaws
 from nightkiln.tables.base import BadRow, Place
 from nightkiln.tables.batch_in import named_repeated
 from nightkiln.tables.formats import open_reader
@@ -59,8 +59,8 @@ def shown(files: JobFiles, rows: int, *, written: str | None = None) -> list[str
     lines = [f"{total:,} of {rows:,} {verb} bad and will not be asked"]
     lines += [told(bad) for bad in islice(all_of(files), SHOWN)]
     if total > SHOWN:
-        where = WRITES_ALL if written is None else written_in(written)
-        lines.append(f"and {total - SHOWN:,} more; {where}")
+        more = WRITES_ALL if written is None else written_in(written)
+        lines.append(f"and {total - SHOWN:,} more; {more}")
     return lines
 
 
@@ -118,7 +118,7 @@ def refusal(spec: JobSpec, first: Sequence[BadRow], total: int, rows: int) -> In
     hint = hints.pop() if len(hints) == 1 else ""
     if not hint:
         hint = "mend these rows" + (", or let them be: --on-bad-row error" if total < rows else "")
-    return InputError("\n".join(lines), line=first[0].line, hint=hint)
+    return InputError("\n".join(lines), line=first[0].line or None, hint=hint)
 
 
 def mark_repeated(
@@ -159,6 +159,7 @@ def _marks(spec: JobSpec, found: Sequence[Duplicate]) -> dict[int, str]:
     return marks
 
 
-def _repeated(twin: Duplicate, line: int) -> Flaw:
+def _repeated(twin: Duplicate, first_line: int) -> Flaw:
     value = twin.id if len(twin.id) <= _ID_SHOWN else twin.id[:_ID_SHOWN] + "…"
-    return Flaw(f'the id "{value}" is that of line {line} already', "give each row its own id")
+    first = where(twin.first_row, first_line)
+    return Flaw(f'the id "{value}" is that of {first} already', "give each row its own id")

@@ -7,7 +7,6 @@ job, sends a request or creates a home.
 import errno
 import fcntl
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -20,13 +19,13 @@ from typing import Final
 import msgspec
 
 from nightkiln._version import __version__
+from nightkiln.backends.transport.openfiles import FILES_BESIDE_SOCKETS, most_files
 from nightkiln.store import probe
 from nightkiln.vault.durable import fsync_dir
 from nightkiln.vault.home import Home
 
 SPACE_WARN_BYTES: Final = 1_000_000_000
 DEFAULT_CONCURRENCY: Final = 64
-FILES_BESIDE_SOCKETS: Final = 192  # journals, segments, the store, the interpreter
 EARLIEST_EPOCH_S: Final = 1_767_225_600  # 2026-01-01: no machine that runs this lives before it
 PYTHON: Final = (3, 11)
 _DEPENDENCIES: Final = (
@@ -115,15 +114,14 @@ def _clock() -> Finding:
 
 
 def _open_files() -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(0, soft - FILES_BESIDE_SOCKETS)
-    if soft == resource.RLIM_INFINITY or room >= DEFAULT_CONCURRENCY:
-        enough = "without limit" if soft == resource.RLIM_INFINITY else f"up to {room}"
-        return Finding(name="open files", ok=True, detail=f"{soft}: --concurrency {enough}")
+    most = most_files()  # a run raises its own soft limit
+    room = max(0, most - FILES_BESIDE_SOCKETS)
+    if room >= DEFAULT_CONCURRENCY:
+        return Finding(name="open files", ok=True, detail=f"{most}: --concurrency up to {room}")
     return Finding(
         name="open files",
         ok=None,
-        detail=f"{soft} (hard limit {hard}): too few for {DEFAULT_CONCURRENCY} requests at once",
+        detail=f"{most} at most: too few for {DEFAULT_CONCURRENCY} requests at once",
         fix="ulimit -n 4096",
     )
 

@@ -29,6 +29,8 @@ from nightkiln.vault.durable import disk_errors
 
 _PIECE_BYTES: Final = 1 << 18
 _AGENT: Final = "nightkiln"
+
+
 class Fetching(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of a fetch. Tests that serve from this machine bring their own `allowed`."""
 

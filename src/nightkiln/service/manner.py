@@ -2,9 +2,11 @@
 
 Kept beside the job, so that `jobs resume JOB` and `jobs retry JOB --run` need
 nothing typed again. Never a secret: the credential is kept by its reference,
-of headers only the names, and an address that carries a key is not kept.
+of headers only the names, and an address that carries a key is not kept. A kept
+key goes to the endpoint it was named for and to no other.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -54,7 +56,9 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What is said anew when a job goes on; None leaves what it was."""
 
     endpoint: str | None = None
+    more_endpoints: tuple[str, ...] = ()  # only with `endpoint`, and in place of all before
     key: str | None = None
+    more_keys: tuple[str, ...] = ()  # only with `key`, likewise
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float | None = None
     concurrency: int | None = None
@@ -127,14 +131,18 @@ async def _kept(context: Context, job: JobId) -> Manner | None:
     return None if text is None else msgspec.json.decode(text, type=Manner)
 
 
-async def order_again(context: Context, job: Job, changes: Changes) -> Order:
+async def order_again(
+    context: Context, job: Job, changes: Changes, *, tell: Callable[[str], None]
+) -> Order:
     """The order that goes on with a job as it was run last, but for the changes.
 
-    Raises UsageError, naming the options, where something was never kept.
+    Tells of keys that are left behind with their endpoint. Raises UsageError,
+    naming the options, where something was never kept.
     """
     known = await _kept(context, job.id)
     kept = known or Manner()
     _check_complete(job, kept, changes, known=known is not None)
+    keys = _keys_again(kept, changes, tell)
     return Order(
         input=job.spec.source.name,
         output=changes.output or kept.output,
@@ -144,9 +152,9 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
         task=job.spec.task,
         sampling=job.spec.sampling,
         endpoint=changes.endpoint or kept.endpoint,
-        more_endpoints=() if changes.endpoint else kept.more_endpoints,
-        key=changes.key or kept.key,
-        more_keys=() if changes.key or changes.endpoint else kept.more_keys,
+        more_endpoints=changes.more_endpoints if changes.endpoint else kept.more_endpoints,
+        key=next(iter(keys), None),
+        more_keys=keys[1:],
         headers=changes.headers,
         timeout_s=changes.timeout_s or kept.timeout_s,
         concurrency=changes.concurrency or kept.concurrency,
@@ -161,6 +169,64 @@ async def order_again(context: Context, job: Job, changes: Changes) -> Order:
         cache=kept.cache,
         wait_s=changes.wait_s,
     )
+
+
+def _keys_again(kept: Manner, changes: Changes, tell: Callable[[str], None]) -> tuple[str, ...]:
+    """The keys to go on with. Raises UsageError where some endpoints have a kept one and some not.
+
+    Who moves a job to another address has not said that its owner may see the key
+    of the first one.
+    """
+    if changes.key is not None:
+        return (changes.key, *changes.more_keys)
+    before, keys = (kept.endpoint, *kept.more_endpoints), _kept_keys(kept)
+    if changes.endpoint is None:
+        return keys
+    places = (changes.endpoint, *changes.more_endpoints)
+    if tuple(map(_address, places)) == tuple(map(_address, before)):
+        return keys
+    owned = _by_address(before, keys)
+    found = [owned.get(_address(place), ()) for place in places]
+    if len(found) > 1 and any(found):
+        if not all(len(mine) == 1 for mine in found):
+            raise UsageError(
+                f"only some of the {len(places)} endpoints have a key of this job's",
+                hint="give --key once for each of them, in their order",
+            )
+        return tuple(key for mine in found for key in mine)
+    if keys and not any(found):
+        where = " and ".join(place for place in before if place is not None) or "another endpoint"
+        verb, were = ("is", "it was") if len(keys) == 1 else ("are", "they were")
+        tell(
+            f"{' and '.join(keys)} {verb} not sent to {' and '.join(map(_shown, places))}:"
+            f" {were} named for {where}; --key REF names one"
+        )
+    return found[0]
+
+
+def _kept_keys(kept: Manner) -> tuple[str, ...]:
+    return kept.more_keys if kept.key is None else (kept.key, *kept.more_keys)
+
+
+def _by_address(
+    places: tuple[str | None, ...], keys: tuple[str, ...]
+) -> dict[str | None, tuple[str, ...]]:
+    """Which keys were named for which endpoint: one each, or all for the only one."""
+    if len(places) == 1:
+        return {_address(places[0]): keys}
+    owned: dict[str | None, tuple[str, ...]] = {}
+    for place, key in zip(places, keys, strict=False):  # several endpoints may have no key at all
+        owned[_address(place)] = (*owned.get(_address(place), ()), key)
+    return owned
+
+
+def _address(place: str | None) -> str | None:
+    return None if place is None else place.rstrip("/")
+
+
+def _shown(place: str) -> str:
+    """An endpoint for a message: without parameters, which may hold a secret."""
+    return place.partition("?")[0]
 
 
 def _check_complete(job: Job, kept: Manner, changes: Changes, *, known: bool) -> None:

@@ -20,6 +20,7 @@ from nightkiln.service.results import check_output
 from nightkiln.tables.badrows import good_rows, told
 from nightkiln.tables.base import BadRow, Block, Place
 from nightkiln.tables.columns import check_collisions
+from nightkiln.tables.csv_in import other_delimiter
 from nightkiln.tables.formats import open_reader
 from nightkiln.tables.prompts import Renderer
 from nightkiln.tables.schema import fields_of
@@ -27,6 +28,7 @@ from nightkiln.vault.segments import as_table
 
 SAMPLE_CHARACTERS: Final = 500
 _READ_ROWS: Final = 1000
+_DOUBTED_ROWS: Final = 20
 
 
 async def plan(
@@ -57,6 +59,7 @@ async def plan(
         reused=0 if known is None else known.totals.ok,
         prompt_sample=_sample(read.prompt),
         output=order.output,
+        notices=await doubts(source),
     )
 
 
@@ -78,6 +81,26 @@ async def check_head(spec: JobSpec, *, reserved: Sequence[str] = ()) -> None:
     `reserved` are columns that a face adds. Raises UsageError and InputError.
     """
     await asyncio.to_thread(_check_head, spec, reserved)
+
+
+async def doubts(source: SourceSpec) -> tuple[str, ...]:
+    """What the first rows of a source let one doubt, in words; it is read as it was said.
+
+    Raises InputError.
+    """
+    return await asyncio.to_thread(_doubts, source)
+
+
+def _doubts(source: SourceSpec) -> tuple[str, ...]:
+    if source.kind != "csv":
+        return ()
+    head = next(open_reader(source).blocks(Place(), rows=_DOUBTED_ROWS), None)
+    found = None if head is None else other_delimiter(head)
+    if found is None:
+        return ()
+    shown = "'\\t'" if found == "\t" else f"'{found}'"
+    separated = "tabs" if found == "\t" else shown
+    return (f"{source.name} seems to be separated by {separated}: --delimiter {shown} reads it so",)
 
 
 async def head_columns(source: SourceSpec) -> tuple[str, ...]:

@@ -51,6 +51,12 @@ def _reset(provider: Provider, _: bytes) -> bytes:
     return replies.reply(200, b"{}")
 
 
+def _metrics(provider: Provider, _: bytes) -> bytes:
+    if not provider.settings.metrics:
+        return replies.error_reply(404, "there are no metrics; set metrics to 1")
+    return replies.reply(200, provider.metrics(), content_type=replies.METRICS)
+
+
 def _models(_: Provider, __: bytes) -> bytes:
     return replies.reply(200, MODELS_BODY)
 
@@ -64,6 +70,7 @@ ROUTES: Final[Mapping[bytes, Callable[[Provider, bytes], bytes]]] = {
     b"/_ctl/stats": _stats,
     b"/_ctl/prompts": _prompts,
     b"/_ctl/reset": _reset,
+    b"/metrics": _metrics,
     b"/v1/models": _models,
     b"/models": _models,
     b"/health": _health,

@@ -18,6 +18,7 @@ from nightkiln.simulate.answers import (
     read_response,
 )
 from nightkiln.simulate.distributions import parse_distribution
+from nightkiln.simulate.enginepage import engine_page
 from nightkiln.simulate.faults import FaultKind, FaultTable
 from nightkiln.simulate.settings import SimulatorSettings
 from nightkiln.simulate.stats import SimulatorStats, Tally
@@ -76,6 +77,10 @@ class Provider:
         return self.tally.reading(
             self._slots, open_connections=self.open_connections, now=time.monotonic()
         )
+
+    def metrics(self) -> bytes:
+        """Who runs and who waits at this moment, as vLLM writes it."""
+        return engine_page(self._slots, capacity=self.settings.capacity)
 
     def read(self, body: bytes, kind: Kind) -> Ask:
         """Parse a request to a model; raises msgspec.MsgspecError or ValueError."""

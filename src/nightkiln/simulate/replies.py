@@ -8,6 +8,7 @@ import msgspec
 
 JSON: Final = b"application/json"
 HTML: Final = b"text/html; charset=utf-8"
+METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 EVENT_STREAM_END: Final = b"0\r\n\r\n"
 

@@ -67,6 +67,9 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     pnochoices: Annotated[Share, Meta(description="share answered 200 without choices")] = 0.0
     hang_s: Annotated[AtLeastZero, Meta(description="seconds a hanging request is held")] = 3600.0
     drip_s: Annotated[AtLeastZero, Meta(description="seconds between dripped bytes")] = 0.2
+    metrics: Annotated[
+        int, Meta(ge=0, le=1, description="1 tells at /metrics who runs and waits, as vLLM does")
+    ] = 1
     seed: Annotated[int, Meta(description="the dice: same seed, same order, same faults")] = 7
     track: Annotated[
         int, Meta(ge=0, le=1, description="1 counts requests per prompt; 0 saves the memory")

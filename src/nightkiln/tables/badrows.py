@@ -119,12 +119,16 @@ def restored(text: str) -> BadRow:
 
 def fault_of(bad: BadRow) -> Fault:
     """The answer of a bad row: a fault without any attempt."""
-    message = f"line {bad.line}: {bad.reason}"
     return Fault(
-        kind=FaultClass.PERMANENT, code=bad.code or BAD_ROW, message=message[:MESSAGE_LIMIT]
+        kind=FaultClass.PERMANENT, code=bad.code or BAD_ROW, message=told(bad)[:MESSAGE_LIMIT]
     )
 
 
 def told(bad: BadRow) -> str:
     """A bad row in one line, for screens; never what stands in it."""
-    return f"line {bad.line}: {bad.reason}"
+    return f"{where(bad.row, bad.line)}: {bad.reason}"
+
+
+def where(row: int, line: int) -> str:
+    """How a message names the place of a row: by its line, or by its number where it has none."""
+    return f"line {line}" if line else f"row {row}"

@@ -53,7 +53,7 @@ class BadRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     row: int
-    line: int  # of the source, where the row begins
+    line: int  # of the source, where the row begins; 0: it came from Python and has none
     reason: str  # what is wrong, in words that need no file name
     text: str = ""  # what stood there, clipped to CLIPPED characters
     hint: str = ""  # what to do about it
@@ -67,7 +67,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     rows: "pa.RecordBatch"
     ids: "pa.Array | None"  # custom ids (string), one per row, when an id column was named
     lines: tuple[int, int]  # first and last source line, for messages
-    starts: tuple[int, ...] = ()  # the source line each row begins on, for messages
+    starts: tuple[int, ...] = ()  # the source line each row begins on, likewise; 0: it has none
     bad: tuple[BadRow, ...] = ()  # those of these rows that could not be read, in order
     end: Place
 

@@ -6,18 +6,45 @@ that moment the count of bytes is a record boundary. Values are never
 interpreted: `007` stays `007`.
 """
 
+import csv
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import SourceSpec
-from nightkiln.tables.badrows import Flaw, with_flaws
+from nightkiln.tables.badrows import Flaw, good_rows, with_flaws
 from nightkiln.tables.base import Block, Place
 from nightkiln.tables.columns import check_present, listed, quoted
 from nightkiln.tables.csv_records import Records, Taken
 from nightkiln.tables.lines import open_lines
+
+_OTHERS: Final = (";", "\t", "|")  # that often stand where a comma was meant
+
+
+def other_delimiter(head: Block) -> str | None:
+    """What seems to be between the fields of a table that was read as one column; else None.
+
+    It has to be in the header, and as often in every row that could be read: text
+    that merely has a semicolon in it is not often so even. Nothing is read
+    otherwise because of it: a guess is for a message.
+    """
+    rows = good_rows(head)
+    if rows.num_columns != 1 or not rows.num_rows:
+        return None
+    texts = [head.end.columns[0], *(value or "" for value in rows.column(0).to_pylist())]
+    try:
+        return next((mark for mark in _OTHERS if _is_even(texts, mark)), None)
+    except csv.Error:  # a line break in a value, so it was in quotes and is one field
+        return None
+
+
+def _is_even(texts: list[str], delimiter: str) -> bool:
+    """True where every text has the same number of fields, and more than one."""
+    counts = {len(fields) for fields in csv.reader(texts, delimiter=delimiter)}
+    return len(counts) == 1 and counts.pop() > 1
 
 
 class CsvReader:

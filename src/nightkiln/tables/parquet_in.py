@@ -107,11 +107,12 @@ class ParquetReader:
 
     def _block(self, batch: "pa.RecordBatch", first: int) -> Block:
         end = first + batch.num_rows
+        starts = (0,) * batch.num_rows if self._source.framed else tuple(range(first + 1, end + 1))
         block = Block(
             rows=batch,
             ids=None,
             lines=(first + 1, end),
-            starts=tuple(range(first + 1, end + 1)),
+            starts=starts,
             end=Place(line=end, row=end, columns=tuple(batch.schema.names)),
         )
         staged = {row - first: Flaw(why) for row, why in self._flaws.items() if first <= row < end}

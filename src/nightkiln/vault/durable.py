@@ -17,13 +17,14 @@ from nightkiln.core import crashpoints
 from nightkiln.core.errors import DamagedError, DiskError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_DISK: Final = _FULL | {errno.EIO, errno.EROFS}
+_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_DISK: Final = _FULL | _FILES | {errno.EIO, errno.EROFS}
 _READ_BYTES: Final = 1 << 20
 
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turn a full or failing disk inside the block into a DiskError; other errors pass."""
+    """Turn a full or failing disk, or too many open files, into a DiskError; others pass."""
     try:
         yield
     except OSError as error:
@@ -51,6 +52,11 @@ def as_disk_error(error: OSError, what: str) -> DiskError:
     if error.errno in _FULL:
         hint = "free space in the home, then run again"
         return DiskError(f"the disk is full: {what}", hint=hint, full=True)
+    if error.errno in _FILES:
+        return DiskError(
+            f"too many files are open: {what}",
+            hint="raise the limit (ulimit -n) or lower --concurrency, then run again",
+        )
     return DiskError(
         f"the disk fails: {what}: {os.strerror(error.errno or 0)}",
         hint="check the disk (dmesg), then run again; nothing is lost",

@@ -27,6 +27,7 @@ from nightkiln.core.usage import Totals
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
+from nightkiln.wire.trouble import Trouble
 from nightkiln.worker.base import Desk
 from nightkiln.worker.forms import give_forms
 from nightkiln.worker.pace import Pace
@@ -131,13 +132,13 @@ class Runner:
     # -- the window
 
     async def _fill(self) -> None:
-        """Lease chunks until the slots have two rounds of rows before them.
+        """Lease chunks until the slots have two rounds of rows before them, or `plan.order`'s more.
 
         Rows that wait for another try are no work at hand: fresh rows go past
         them, up to a bound, and their answers are what lets retries go again.
         """
         aside = min(self._fleet.waiting, _ASIDE * self._fleet.slots)
-        target = 2 * self._fleet.slots + aside
+        target = self._fleet.window + aside
         try:
             while self._more and self._window.unanswered < target and not self._window.is_full:
                 missing = target - self._window.unanswered
@@ -278,9 +279,10 @@ def error_of(fault: Fault, backend: str) -> NightkilnError | None:
             f"the model is not served by {said}", hint="check --model and --endpoint"
         )
     if fault.unreachable:
-        return UnreachableError(
-            f"no connection to {said}", hint="check --endpoint, and that the server runs"
-        )
+        hint = "check --endpoint, and that the server runs"
+        if fault.code == Trouble.TLS:
+            hint = "check --endpoint; a certificate of your own is trusted by SSL_CERT_FILE=ca.pem"
+        return UnreachableError(f"no connection to {said}", hint=hint)
     return None
 
 

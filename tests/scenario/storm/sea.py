@@ -11,7 +11,9 @@ from nightkiln.core.ids import JobId, RunId
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk
+from nightkiln.dispatch.turns import Turnstile
 from nightkiln.plan.limiter import START
+from nightkiln.plan.schedule import Claim
 from nightkiln.testing.clock import run_jumping
 from nightkiln.vault.journal import Journal
 from nightkiln.vault.recovery import Recovered
@@ -41,31 +43,55 @@ class MemoryJournal:
 
 
 class Sea:
-    """Everything a seed's run leaves to look at."""
+    """Everything a seed's run of one job leaves to look at."""
 
-    def __init__(self, weathers: Sequence[Weather], seed: int) -> None:
+    def __init__(
+        self,
+        weathers: Sequence[Weather],
+        seed: int,
+        *,
+        beside: "Sea | None" = None,  # whose backends it shares
+        claim: Claim | None = None,
+        starts_at: float = 0.0,
+        rpm: float | None = None,
+    ) -> None:
         self.backends = [
             StormyBackend(weather, seed + 7919 * number, name=f"stormy {number}")
             for number, weather in enumerate(weathers)
         ]
+        self.turnstiles = [Turnstile() for _ in weathers]
+        if beside is not None:
+            self.backends, self.turnstiles = beside.backends, beside.turnstiles
         self.backend = self.backends[0]
+        self._claim = claim
+        self._starts_at = starts_at
+        self._rpm = rpm
         self.chunks: list[OpenChunk] = []
         self.ended_at = 0.0
         self._dice = random.Random(seed + 2)
 
     def sail(self, prompts: list[str], *, keyed: bool = False, most: int = 64) -> dict[int, Answer]:
         """Answer these rows; the answers by row. Raises TimeoutError when it would never end."""
-        run_jumping(self._sail(prompts, keyed=keyed, most=most), grace_s=0.0)
+        run_jumping(self.journey(prompts, keyed=keyed, most=most), grace_s=0.0)
+        return self.answers()
+
+    def answers(self) -> dict[int, Answer]:
+        """The answers by row."""
         return {answer.row: answer for chunk in self.chunks for answer in chunk.answers()}
 
-    async def _sail(self, prompts: list[str], *, keyed: bool, most: int) -> None:
+    async def journey(self, prompts: list[str], *, keyed: bool = False, most: int = 64) -> None:
+        """Answer these rows, on the running loop."""
         loop = asyncio.get_running_loop()
-        settings = LaneSettings(slots=most, start=min(START, most), timeout_s=TIMEOUT_S)
+        await asyncio.sleep(self._starts_at)
+        settings = LaneSettings(
+            slots=most, start=min(START, most), rpm=self._rpm, timeout_s=TIMEOUT_S
+        )
         fleet = Fleet(
             [
-                Member(backend=one, settings=settings, price=lambda _: 0.001)
-                for one in self.backends
+                Member(backend=one, settings=settings, price=lambda _: 0.001, turnstile=turnstile)
+                for one, turnstile in zip(self.backends, self.turnstiles, strict=True)
             ],
+            claim=self._claim,
             dice=Dice(clock=loop.time, roll=self._dice.random),
         )
         over = asyncio.Event()
@@ -92,6 +118,17 @@ class Sea:
             await fleet.stop(drain_s=1.0)
         if (bug := fleet.broken()) is not None:
             raise bug
+
+    @classmethod
+    def sail_together(cls, seas: "Sequence[Sea]", prompts: Sequence[list[str]]) -> None:
+        """Let several jobs go side by side. Raises TimeoutError when one would never end."""
+
+        async def sail() -> None:
+            await asyncio.gather(
+                *(sea.journey(rows, keyed=True) for sea, rows in zip(seas, prompts, strict=True))
+            )
+
+        run_jumping(sail(), grace_s=0.0)
 
     def _chunk(self, first: int, prompts: list[str], *, keyed: bool) -> OpenChunk:
         rows = dict(enumerate(prompts, first))

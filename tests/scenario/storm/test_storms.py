@@ -13,13 +13,16 @@ import pytest
 
 from nightkiln.core.answer import Answer
 from nightkiln.core.fault import COUNTED, FaultClass
+from nightkiln.core.ids import ProjectId
 from nightkiln.plan.retry import RetryPolicy
+from nightkiln.plan.schedule import Claim
 
 from .sea import Sea
 from .weather import Spell, Weather, drawn
 
 SEEDS = 1_000
-FLEET_SEEDS = 400
+FLEET_SEEDS = 300
+JOBS_SEEDS = 200
 AT_ONCE = 50  # seeds in one test
 DEADLY = (Spell.DOWN, Spell.REFUSED, Spell.BROKE, Spell.ERRORS, Spell.FULL, Spell.THROTTLED)
 ATTEMPTS = RetryPolicy().max_attempts
@@ -77,6 +80,33 @@ def check_fleet(seed: int) -> None:
     }
 
 
+def check_jobs(seed: int) -> None:
+    """One seed's storm over two or three jobs at the same backend, or two: each as if alone."""
+    dice = random.Random(seed)
+    weathers = [drawn(seed), drawn(seed + 100_003)][: 1 + seed % 3 // 2]
+    seas: list[Sea] = []
+    for number in range(2 + seed % 2):
+        claim = Claim(
+            priority=dice.randrange(2),
+            project=ProjectId(dice.choice("ab")),
+            until=dice.choice((None, 20.0, 1e5)),
+        )
+        first = seas[0] if seas else None
+        starts_at = dice.choice((0.0, 0.5, 10.0)) if number else 0.0
+        seas.append(Sea(weathers, seed + number, beside=first, claim=claim, starts_at=starts_at))
+    prompts = [
+        [f"{row} of {number}" for row in rows_of(seed + number)[:80]] for number in range(len(seas))
+    ]
+    Sea.sail_together(seas, prompts)
+    for sea, rows in zip(seas, prompts, strict=True):
+        answers = sea.answers()
+        assert sorted(answers) == list(range(len(rows)))
+        for row, prompt in enumerate(rows):
+            check_answer(prompt, answers[row])
+    recorded = sum(1 for sea in seas for chunk in sea.chunks for _ in chunk.all_attempts())
+    assert recorded == sum(sum(one.asked.values()) for one in seas[0].backends)
+
+
 def weathers_of(seed: int) -> list[Weather]:
     """Two or three backends, each with a weather of its own."""
     return [drawn(seed + 100_003 * number) for number in range(2 + seed % 2)]
@@ -120,6 +150,41 @@ def test_several_backends_lose_no_row_whatever_the_weather_of_each(first: int) -
             check_fleet(seed)
         except (AssertionError, TimeoutError) as problem:
             raise AssertionError(f"storm {seed} ({weathers_of(seed)}): {problem}") from problem
+
+
+@pytest.mark.parametrize("first", range(0, JOBS_SEEDS, AT_ONCE))
+def test_several_jobs_at_one_backend_lose_no_row_and_none_waits_for_ever(first: int) -> None:
+    for seed in seeds(first):
+        try:
+            check_jobs(seed)
+        except (AssertionError, TimeoutError) as problem:
+            raise AssertionError(f"storm {seed} ({drawn(seed)}): {problem}") from problem
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_fair_weather_several_jobs_use_as_much_as_one_and_share_it_equally(seed: int) -> None:
+    weather = Weather(
+        slots=(24, 48)[seed % 2], queues=seed % 3 == 0, latency_s=0.2, sigma=0.5, faulty=0.0
+    )
+    capacity = weather.slots / weather.latency_s
+    first = Sea([weather], seed)
+    seas = [first, *(Sea([weather], seed + n, beside=first) for n in range(1, 3))]
+    rows = [[f"row {row} of {n}" for row in range(int(capacity * 15))] for n in range(3)]
+    Sea.sail_together(seas, rows)
+    steady = [at for at in first.backend.beats if 10 <= at <= 40]
+    assert len(steady) / 30 >= 0.96 * capacity, weather
+    ends = [sea.ended_at for sea in seas]
+    assert max(ends) - min(ends) <= 0.1 * max(ends)
+
+
+def test_a_rate_is_one_for_all_jobs_and_shared_by_turns() -> None:
+    weather = Weather(slots=64, queues=True, latency_s=0.1, sigma=0.0, faulty=0.0)
+    first = Sea([weather], 1, rpm=600.0)
+    seas = [first, *(Sea([weather], n, beside=first, rpm=600.0) for n in (2, 3))]
+    Sea.sail_together(seas, [[f"row {row} of {n}" for row in range(200)] for n in range(3)])
+    ends = [sea.ended_at for sea in seas]
+    assert max(ends) == pytest.approx(59.0, abs=2.0)  # 600 rows at ten a second
+    assert max(ends) - min(ends) <= 3.0
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -12,10 +12,12 @@ import pytest
 from nightkiln.core.answer import Answer
 from nightkiln.core.chunk import Chunk, ChunkState, Lease
 from nightkiln.core.ids import JobId, RunId
+from nightkiln.core.request import Prompt
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.plan.retry import RetryPolicy
+from nightkiln.plan.schedule import Claim
 from nightkiln.testing.backends import ScriptedBackend, encode_prompt
 from nightkiln.testing.clock import run_jumping
 from nightkiln.vault.frames import Frame, decode
@@ -43,9 +45,17 @@ class Stage:
     """A fleet, mostly of one lane, its backends and the chunks it was given."""
 
     def __init__(
-        self, folder: Path, writer: JournalWriter, members: Sequence[Member], *, roll: float
+        self,
+        folder: Path,
+        writer: JournalWriter,
+        members: Sequence[Member],
+        *,
+        roll: float,
+        by_prefix: bool = True,
+        claim: Claim | None = None,
     ) -> None:
-        self.fleet = Fleet(members, dice=Dice(clock=lambda: 1000.0, roll=lambda: roll))
+        dice = Dice(clock=lambda: 1000.0, roll=lambda: roll)
+        self.fleet = Fleet(members, dice=dice, by_prefix=by_prefix, claim=claim)
         self.lane = self.fleet.lanes[0]
         self.backend = backend_of(members[0])
         self.backends = [backend_of(member) for member in members]
@@ -62,12 +72,13 @@ class Stage:
         before: Sequence[Frame] = (),
         tell: bool = True,
         form: Form | None = None,
+        text: Callable[[int], Prompt] = prompt_of,
     ) -> OpenChunk:
         """A chunk of these rows, with what earlier epochs journalled about them."""
         number = next(self._numbers)
         known = Recovered()
         known.absorb(before)
-        prompts = {row: prompt_of(row) for row in rows}
+        prompts = {row: text(row) for row in rows}
         journal = Journal(
             self._writer,
             self._path(number),
@@ -141,9 +152,11 @@ async def until(done: Callable[[], bool], *, within_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def staged(folder: Path, members: Sequence[Member], *, roll: float) -> AsyncIterator[Stage]:
+async def staged(
+    folder: Path, members: Sequence[Member], *, roll: float, by_prefix: bool = True
+) -> AsyncIterator[Stage]:
     writer = JournalWriter()
-    stage = Stage(folder, writer, members, roll=roll)
+    stage = Stage(folder, writer, members, roll=roll, by_prefix=by_prefix)
     try:
         yield stage
     finally:
@@ -162,12 +175,13 @@ def perform(
     slots: int = 4,
     roll: float = 0.5,
     members: Callable[[], Sequence[Member]] | None = None,
+    by_prefix: bool = True,
 ) -> None:
     """Run a play on a loop whose time jumps; `members` make a fleet of several backends."""
 
     async def main() -> None:
         chosen = [member_of(ScriptedBackend(), slots=slots)] if members is None else members()
-        async with staged(folder, chosen, roll=roll) as stage:
+        async with staged(folder, chosen, roll=roll, by_prefix=by_prefix) as stage:
             await play(stage)
 
     run_jumping(main())

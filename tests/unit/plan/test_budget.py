@@ -3,6 +3,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightkiln.core.answer import Attempt
+from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
 from nightkiln.plan.budget import SCOUTS, Budget, Caps
 
@@ -50,6 +52,58 @@ def test_what_may_have_been_billed_stays_reserved() -> None:
         budget.sent()
         budget.lost()
     assert budget.reason(NOW) == "100 of 1,000 tokens are used"
+
+
+def test_caps_said_anew_replace_their_own_kind_and_leave_the_others() -> None:
+    kept = Caps(cost_usd=1.0, tokens=500)
+    assert kept.under(Caps()) == kept
+    assert kept.under(Caps(cost_usd=2.0)) == Caps(cost_usd=2.0, tokens=500)
+    assert kept.under(Caps(until=NOW)) == Caps(cost_usd=1.0, tokens=500, until=NOW)
+    lower = Caps(cost_usd=0.5, tokens=1, until=NOW)
+    assert kept.under(lower) == lower
+    assert Caps().under(kept) == kept
+
+
+def attempt(kind: FaultClass | None = None, *, tokens: int = 0) -> Attempt:
+    """One that an earlier run journalled."""
+    fault = None if kind is None else Fault(kind=kind, code="c", message="m")
+    return Attempt(
+        number=1,
+        backend="b",
+        sent_at=NOW,
+        latency_ms=1.0,
+        fault=fault,
+        usage=used(tokens),
+        cost_usd=tokens / 1000,
+    )
+
+
+def test_an_attempt_of_an_earlier_run_counts_with_what_it_used() -> None:
+    budget = Budget(Caps(tokens=1_000), Totals())
+    budget.had(attempt(tokens=100))
+    budget.had(attempt(FaultClass.INCOMPLETE, tokens=780))  # billed, though of no use
+    assert budget.reason(NOW) == "880 of 1,000 tokens are used"
+    money = Budget(Caps(cost_usd=0.1), Totals())
+    money.had(attempt(tokens=100))
+    assert money.reason(NOW) == "$0.1000 of $0.1 are spent"
+
+
+def test_an_attempt_of_an_earlier_run_that_may_have_been_billed_stays_reserved() -> None:
+    budget = Budget(Caps(tokens=1_000), Totals())
+    budget.had(attempt(tokens=100))
+    for _ in range(6):
+        budget.had(attempt(FaultClass.AMBIGUOUS))
+    assert budget.may_send(NOW)  # 100 used, 6 reserved and the next: 975
+    budget.had(attempt(FaultClass.AMBIGUOUS))
+    assert budget.reason(NOW) == "100 of 1,000 tokens are used"
+
+
+def test_an_attempt_of_an_earlier_run_that_was_refused_reserves_nothing() -> None:
+    budget = Budget(Caps(tokens=1_000), Totals())
+    budget.had(attempt(tokens=100))
+    for _ in range(100):
+        budget.had(attempt(FaultClass.THROTTLE))
+    assert budget.may_send(NOW)
 
 
 @given(

@@ -1,6 +1,7 @@
 """What is kept of how a job is run, retries by class, and reading what is there so far."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import JobState
 from nightkiln.dispatch.openchunk import OpenChunk
+from nightkiln.plan.budget import Caps
 from nightkiln.service import moves
 from nightkiln.service.cleaning import age_of, states_of
 from nightkiln.service.faultreport import Wish, faults_of
@@ -110,18 +112,104 @@ async def test_secrets_and_their_places_are_not_kept(kiln: Kilnful) -> None:
 
     job = await kiln.queued(order)
     with pytest.raises(UsageError, match="nobody has run"):
-        await order_again(kiln.context, job, Changes())
+        await order_again(kiln.context, job, Changes(), tell=print)
     await remember(kiln.context, job.id, order)
     with pytest.raises(UsageError, match="holds a secret"):
-        await order_again(kiln.context, job, Changes())
+        await order_again(kiln.context, job, Changes(), tell=print)
     with pytest.raises(UsageError, match="X-A"):
-        await order_again(kiln.context, job, Changes(endpoint="http://y/v1"))
+        await order_again(kiln.context, job, Changes(endpoint="http://y/v1"), tell=print)
     again = await order_again(
         kiln.context,
         job,
         Changes(endpoint="http://y/v1", headers=(("x-a", "hidden"),), concurrency=3),
+        tell=print,
     )
     assert (again.endpoint, again.concurrency, again.model) == ("http://y/v1", 3, "m")
+
+
+HERE, THERE, ELSEWHERE = "http://here/v1", "http://there/v1", "http://elsewhere/v1"
+A, B = "env:A", "env:B"
+
+
+def said(places: tuple[str, ...], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Endpoints and keys as an order or a change has them."""
+    return {
+        "endpoint": next(iter(places), None),
+        "more_endpoints": places[1:],
+        "key": next(iter(keys), None),
+        "more_keys": keys[1:],
+    }
+
+
+@pytest.mark.parametrize(
+    ("places", "keys", "new_places", "new_keys", "goes_on"),
+    [
+        ((HERE,), (A, B), (), (), ((HERE,), (A, B))),
+        ((HERE,), (A, B), (HERE + "/",), (), ((HERE + "/",), (A, B))),
+        ((HERE,), (A, B), (), ("env:C",), ((HERE,), ("env:C",))),
+        ((HERE,), (A,), (), (A, B), ((HERE,), (A, B))),
+        ((HERE,), (A,), (THERE,), (B,), ((THERE,), (B,))),
+        ((HERE, THERE), (A, B), (), (), ((HERE, THERE), (A, B))),
+        ((HERE, THERE), (A, B), (THERE,), (), ((THERE,), (B,))),
+        ((HERE, THERE), (A, B), (THERE, HERE), (), ((THERE, HERE), (B, A))),
+        ((HERE,), (), (THERE, ELSEWHERE), (), ((THERE, ELSEWHERE), ())),
+    ],
+)
+async def test_a_job_goes_on_with_its_endpoints_and_keys_but_for_those_said_anew(
+    kiln: Kilnful,
+    places: tuple[str, ...],
+    keys: tuple[str, ...],
+    new_places: tuple[str, ...],
+    new_keys: tuple[str, ...],
+    goes_on: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    order, told = kiln.order(**said(places, keys)), list[str]()
+    job = await kiln.queued(order)
+    await remember(kiln.context, job.id, order)
+    changes = Changes(**said(new_places, new_keys))
+    again = await order_again(kiln.context, job, changes, tell=told.append)
+    found = (again.endpoint, *again.more_endpoints), (again.key, *again.more_keys)
+    assert found == (goes_on[0], goes_on[1] or (None,))
+    assert told == []
+
+
+@pytest.mark.parametrize("keys", [(A,), (A, B)])
+async def test_a_kept_key_is_not_sent_to_an_address_it_was_not_named_for(
+    kiln: Kilnful, keys: tuple[str, ...]
+) -> None:
+    order, told = kiln.order(**said((HERE,), keys)), list[str]()
+    job = await kiln.queued(order)
+    await remember(kiln.context, job.id, order)
+    for place in (THERE, "http://here:81/v1", "https://here/v1", "named"):
+        told.clear()
+        again = await order_again(
+            kiln.context, job, Changes(endpoint=f"{place}?x=1"), tell=told.append
+        )
+        assert (again.endpoint, again.key, again.more_keys) == (f"{place}?x=1", None, ())
+        first, second = told[0].split(f" not sent to {place}: ")
+        assert first == ("env:A is" if keys == (A,) else "env:A and env:B are")
+        assert second.endswith(f" named for {HERE}; --key REF names one")
+        assert len(told) == 1
+
+
+async def test_endpoints_of_which_only_some_have_a_kept_key_need_one_each(kiln: Kilnful) -> None:
+    for order in (kiln.order(**said((HERE,), (A,))), kiln.order(**said((HERE,), (A, B)))):
+        job = await kiln.queued(order)
+        await remember(kiln.context, job.id, order)
+        changes = Changes(**said((HERE, THERE), ()))
+        with pytest.raises(UsageError, match="only some of the 2 endpoints have a key"):
+            await order_again(kiln.context, job, changes, tell=print)
+
+
+async def test_caps_stay_with_a_job_but_for_those_said_anew(kiln: Kilnful) -> None:
+    order = kiln.order(caps=Caps(cost_usd=1.0, tokens=500))
+    job = await kiln.queued(order)
+    await remember(kiln.context, job.id, order)
+    again = await order_again(kiln.context, job, Changes(), tell=print)
+    assert again.caps == order.caps
+    higher = Changes(caps=Caps(cost_usd=2.0))
+    again = await order_again(kiln.context, job, higher, tell=print)
+    assert again.caps == Caps(cost_usd=2.0, tokens=500)
 
 
 def test_paths_are_kept_so_that_a_job_can_go_on_from_anywhere(kiln: Kilnful) -> None:

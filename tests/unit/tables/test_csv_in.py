@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import SourceSpec
 from nightkiln.tables.base import BLOCK_BYTES, CLIPPED, MAX_LINE_BYTES, Block, Place
-from nightkiln.tables.csv_in import CsvReader
+from nightkiln.tables.csv_in import CsvReader, other_delimiter
 
 Source = Callable[..., SourceSpec]
 
@@ -180,3 +180,33 @@ def test_a_large_file_is_read_in_bounded_blocks(source: Source) -> None:
     assert len(sizes) == 5
     assert max(sizes) <= BLOCK_BYTES + 200_000
     assert peak <= 4 * BLOCK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "delimiter"),
+    [
+        (b"id;text\n1;a\n2;b\n", ";"),
+        (b"id\ttext\n1\ta\n", "\t"),
+        (b"id|text|more\n1|a|b\n", "|"),
+        (b"id;text\n1;\n;\n", ";"),
+        (b'id;text\n1;"a;b"\n', ";"),
+        (b"id;text\n1;a\n2;b, c\n", ";"),  # the comma makes the last row a bad one
+        (b"id;text\n1;a\n2;b;c\n", None),
+        (b"id;text\n1;a\n2\n", None),
+        (b"text\na;b\nc;d\n", None),
+        (b"text\nhello\n", None),
+        (b"id;text,more\n1;a,b\n", None),
+        (b"id;text\n", None),
+        (b'id;text\n"a\nb;c"\n', None),
+    ],
+)
+def test_another_delimiter_is_suspected_only_where_every_row_has_it_as_often(
+    source: Source, data: bytes, delimiter: str | None
+) -> None:
+    heads = blocks_of(source("csv", data), rows=20)
+    assert [other_delimiter(head) for head in heads] == [delimiter] * len(heads)
+
+
+def test_a_delimiter_that_was_said_is_not_suspected(source: Source) -> None:
+    (head,) = blocks_of(source("csv", b"a,b\n1,2\n", delimiter=";"))
+    assert other_delimiter(head) is None

@@ -9,8 +9,9 @@ import pytest
 
 from nightkiln.core.errors import InputError
 from nightkiln.core.job import SourceSpec
+from nightkiln.tables.badrows import told
 from nightkiln.tables.base import Place
-from nightkiln.tables.parquet_in import ParquetReader, files_of, is_among
+from nightkiln.tables.parquet_in import FLAWS, ParquetReader, files_of, is_among
 
 
 def spec(path: Path | str, **options: object) -> SourceSpec:
@@ -199,3 +200,15 @@ def test_what_is_no_text_makes_its_row_a_bad_one(
     assert said in bad.reason
     assert block.rows.column("s").is_valid().to_pylist() == [True, False, False]
     assert block.rows.column("t").to_pylist() == ["1", "2", "3"]
+
+
+def test_rows_that_came_from_python_are_named_by_their_number_and_those_of_files_by_their_line(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "in.parquet"
+    table = pa.table({"id": ["a", None, "c"]})
+    pq.write_table(table.replace_schema_metadata({FLAWS: b'{"2":"staged"}'}), path)
+    for framed, said in ((True, ["row 1", "row 2"]), (False, ["line 2"])):
+        source = spec(path, framed=framed, id_column="id")
+        (block,) = ParquetReader(source).blocks(Place(), rows=9)
+        assert [told(bad).partition(":")[0] for bad in block.bad] == said

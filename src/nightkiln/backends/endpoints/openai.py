@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from nightkiln.backends.base import Encoder
+from nightkiln.backends.endpoints.enginepage import EnginePage, page_of
 from nightkiln.backends.transport import HttpReply, Pool, Target
 from nightkiln.backends.transport.target import parsed_url
 from nightkiln.backends.transport.tls import shared_context
 from nightkiln.core.answer import Reply
+from nightkiln.core.engineload import EngineLoad
 from nightkiln.core.errors import UsageError
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.job import JobSpec, Task
@@ -39,6 +41,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()  # what headers hold besides, and no server may repeat to us
     name: str = ""  # for screens; the URL's host and port when empty
     keep_bodies: bool = False  # replies keep their raw body
+    metrics: bool | None = None  # its engine is asked how busy it is; None: where it is ours
 
     def __repr__(self) -> str:
         return f"EndpointSettings(url={self.url!r})"
@@ -56,6 +59,8 @@ class OpenAIEndpoint:
         if target.tls and tls is None:
             tls = shared_context()
         self._pool = Pool(target, tls=tls)
+        page = page_of(settings.url, _headers(settings), wanted=settings.metrics)
+        self._engine = None if page is None else EnginePage(page, tls=tls)
         self._ways = {
             task: (target.head_to(urls[task]), dialect.parse) for task, dialect in DIALECTS.items()
         }
@@ -98,6 +103,15 @@ class OpenAIEndpoint:
             return msgspec.structs.replace(answer, request_id=request_id, limits=limits)
         return answer
 
+    @property
+    def tells_load(self) -> bool:
+        """True while the engine behind it is asked how busy it is."""
+        return self._engine is not None and self._engine.tells
+
+    async def load(self, *, deadline: float) -> EngineLoad | None:
+        """How busy the engine is, or None, by `deadline` (event loop time)."""
+        return None if self._engine is None else await self._engine.load(deadline=deadline)
+
     def _kept(self, fault: Fault, reply: HttpReply) -> Fault:
         """The fault with its reply where that is wanted. Some servers repeat the credential."""
         said, body = fault.message, reply.body
@@ -115,6 +129,8 @@ class OpenAIEndpoint:
     async def aclose(self) -> None:
         """Close all connections. Safe to call twice."""
         await self._pool.aclose()
+        if self._engine is not None:
+            await self._engine.aclose()
 
 
 def url_of(url: str, path: str) -> str:

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_body_limit",
         "_body_size",
         "_chunks",
         "_complete",
@@ -66,8 +67,9 @@ class Connection(asyncio.Protocol):
         "idle_since",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, body_limit: int = BODY_LIMIT) -> None:
         self._owner = owner
+        self._body_limit = body_limit
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._future: asyncio.Future[HttpReply | Fault] | None = None
@@ -186,7 +188,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         self._body_size += len(body)
-        if self._body_size > BODY_LIMIT:
+        if self._body_size > self._body_limit:
             self._trouble = Trouble.BODY_TOO_LARGE
             self._chunks = None
         elif self._chunks is not None:

@@ -14,7 +14,7 @@ import ssl
 from typing import Final
 
 from nightkiln.backends.transport.connecting import connect
-from nightkiln.backends.transport.connection import Connection
+from nightkiln.backends.transport.connection import BODY_LIMIT, Connection
 from nightkiln.backends.transport.reply import HttpReply
 from nightkiln.backends.transport.target import Target
 from nightkiln.core.fault import Fault
@@ -28,15 +28,32 @@ CONNECT_S: Final = 5.0
 class Pool:
     """Keep-alive connections to one target. Belongs to the event loop it is first used in."""
 
-    __slots__ = ("_closed", "_connections", "_head", "_idle", "_loop", "_ssl", "_sweeper", "target")
+    __slots__ = (
+        "_body_limit",
+        "_closed",
+        "_connections",
+        "_head",
+        "_idle",
+        "_loop",
+        "_ssl",
+        "_sweeper",
+        "target",
+    )
 
-    def __init__(self, target: Target, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        tls: ssl.SSLContext | None = None,
+        body_limit: int = BODY_LIMIT,  # bytes of one reply
+    ) -> None:
         """`tls` is shared by all pools of a process; it is needed only for https targets."""
         if target.tls and tls is None:
             raise ValueError("an https target needs a TLS context")
         self.target = target
         self._ssl = tls if target.tls else None
         self._head = target.head
+        self._body_limit = body_limit
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,6 +84,10 @@ class Pool:
         except asyncio.CancelledError:
             connection.abort()
             raise
+
+    async def get(self, deadline: float, head: bytes) -> HttpReply | Fault:
+        """Ask for a page, as `post` asks for a reply; `head` says that it is a GET."""
+        return await self.post(b"", deadline, head)
 
     async def aclose(self) -> None:
         """Close every connection; exchanges in flight end as ambiguous. Safe to call twice."""
@@ -116,7 +137,7 @@ class Pool:
     ) -> Connection | Fault:
         if self._closed:
             return transport_fault(Trouble.SHUT, "the backend is closed", sent=False)
-        connection = Connection(self)
+        connection = Connection(self, body_limit=self._body_limit)
         self._connections.add(connection)
         fault: Fault | None = transport_fault(Trouble.SHUT, "the backend is closed", sent=False)
         try:

@@ -37,9 +37,9 @@ class Target:
         self._rest = _rest(parts, self.host, headers)
         self.head = _first_line(parts) + self._rest
 
-    def head_to(self, url: str) -> bytes:
+    def head_to(self, url: str, *, method: str = "POST") -> bytes:
         """The head of a request to another path of the same host. Raises UsageError."""
-        return _first_line(parsed_url(url)) + self._rest
+        return _first_line(parsed_url(url), method) + self._rest
 
     def __repr__(self) -> str:
         return f"Target({self.url!r})"
@@ -81,11 +81,11 @@ def _ascii_host(parts: SplitResult) -> str:
         raise UsageError(f"--endpoint: {host!r} is no host name") from problem
 
 
-def _first_line(parts: SplitResult) -> bytes:
+def _first_line(parts: SplitResult, method: str = "POST") -> bytes:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii():
         raise UsageError("--endpoint: write the URL's path in ASCII, percent-encoded")
-    return f"POST {path} HTTP/1.1\r\n".encode("ascii")
+    return f"{method} {path} HTTP/1.1\r\n".encode("ascii")
 
 
 def _rest(parts: SplitResult, host: str, headers: Mapping[str, str]) -> bytes:
