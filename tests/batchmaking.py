@@ -13,9 +13,10 @@ from nightkiln.core.batches import Batch, BatchId, Dialect
 from nightkiln.core.files import FileId, Purpose, StoredFile
 from nightkiln.core.ids import ProjectId
 from nightkiln.service import files, wirebatches
+from nightkiln.service.answering import Models
 from nightkiln.service.context import Context
 from nightkiln.service.files import NewFile
-from nightkiln.service.wirebatches import Models, NewBatch, Shown
+from nightkiln.service.wirebatches import NewBatch, Shown
 from nightkiln.store.keys import ensure_project
 from nightkiln.wire.openai.refusals import Refusal
 from nightkiln.wire.openai.repeats import Asked

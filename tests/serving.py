@@ -115,6 +115,7 @@ def _parts(opened: ServedHome, limits: ServerSettings) -> Parts:
         models=opened.models,
         taking=opened.taking,
         counting=opened.counting,
+        reaching=opened.reaching,
         standing=Standing(),
         roster=opened.roster,
     )

@@ -357,15 +357,11 @@ async def test_a_create_whose_answer_was_lost_is_one_batch(server: Running, clie
 async def test_tokens_are_counted_without_asking_the_model(
     client: Client, recorder: Recorder
 ) -> None:
-    seen = len(recorder.asked)
+    seen, count = len(recorder.asked), client.messages.count_tokens
 
     async def tokens(words: str, **more: Any) -> int:
-        counted = await got(
-            client.messages.count_tokens(
-                model="recorded", messages=[{"role": "user", "content": words}], **more
-            )
-        )
-        return int(counted.input_tokens)
+        said: Any = [{"role": "user", "content": words}]
+        return int((await got(count(model="recorded", messages=said, **more))).input_tokens)
 
     short, long = await tokens("Hello."), await tokens("Hello. " * 400)
     assert 0 < short < long

@@ -16,7 +16,7 @@ from nightkiln.app.serving import open_server
 
 
 async def work(home: Path, url: str) -> None:
-    settings = settings_for(url, "m")
+    settings = settings_for(url, "m", private_webhooks=True)
     async with open_server(home, environ={}, settings=settings, how=RosterSettings(at_once=4)):
         sys.stdout.write("ready\n")
         sys.stdout.flush()

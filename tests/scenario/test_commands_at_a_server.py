@@ -1,4 +1,4 @@
-"""The commands of the home, while a server owns it or one is named: the same words, the same ends."""
+"""Commands while a server owns the home, or one is named: the same words, the same ends."""
 
 import json
 import signal
@@ -23,6 +23,8 @@ def test_run_and_the_verbs_of_jobs_ask_the_server_that_owns_the_home(
     here: Place, provider: Provider
 ) -> None:
     with serving(here):
+        guess = here.nightkiln("estimate", "in.csv", *here.target, "--json")
+        assert json.loads(guess.stdout)["forecast"]["rows"] == ROWS, guess.stderr
         done = here.run()
         assert done.returncode == 0, done.stderr
         assert len(here.answers()) == ROWS
@@ -81,14 +83,16 @@ def test_jobs_are_paused_resumed_and_cancelled_at_the_server(
     here: Place, provider: Provider
 ) -> None:
     provider.slow(200)
+    here.table(10 * ROWS)
     with serving(here):
         process = here.start(*here.args("--concurrency", "2"))
         until(lambda: provider.requests >= 4)
         assert here.nightkiln("jobs", "pause", "last").returncode == 0
         process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 9
+        before = provider.requests
         going = here.start("jobs", "resume", "last")
-        until(lambda: provider.requests >= 8)
+        until(lambda: provider.requests > before + 2)
         cancelled = here.nightkiln("jobs", "cancel", "last")
         assert cancelled.returncode == 0, cancelled.stderr
         going.communicate(timeout=DEADLINE_S)
@@ -117,3 +121,17 @@ def test_a_server_that_is_gone_is_said_to_be_gone(here: Place) -> None:
     )
     assert said.returncode == 8
     assert "does not answer" in said.stderr
+
+
+def test_batch_lines_are_answered_at_the_server_and_come_back_as_two_files(here: Place) -> None:
+    def line(name: str, text: str) -> str:
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        asked = {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        return json.dumps(asked) + "\n"
+
+    (here.folder / "in.jsonl").write_text(line("a", "good") + line("b", "bad __poison__"))
+    with serving(here):
+        done = here.nightkiln("run", "in.jsonl", "-o", "out.jsonl", "--endpoint", here.url)
+        assert done.returncode == 3, done.stderr
+        assert [one["custom_id"] for one in here.lines()] == ["a"]
+        assert [one["custom_id"] for one in here.lines("out.errors.jsonl")] == ["b"]

@@ -16,15 +16,15 @@ from nightkiln.app.targets import Target, order_under
 from nightkiln.config import Settings
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import PromptSpec, Task
+from nightkiln.service.answering import Served
 from nightkiln.service.orders import Order
-from nightkiln.service.wirebatches import Served
 from nightkiln.wire.anthropic.rules import Thinking
 
 _MADE: Final = PromptSpec()
 
 
 class ServedModels:
-    """Implements `service.wirebatches.Models` over settings that do not change."""
+    """Implements `service.answering.Models` over settings that do not change."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from nightkiln.app import announcing, parts
+from nightkiln.app.deliverer import Deliverer, Posting
 from nightkiln.app.roster import Roster, RosterSettings
 from nightkiln.app.servedmodels import ServedModels
 from nightkiln.app.taking import Taking
@@ -23,6 +24,7 @@ from nightkiln.core.errors import DiskError, HomeBusy, NotFound
 from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId
 from nightkiln.service import deletion, files, uploads
 from nightkiln.service.context import Context
+from nightkiln.service.reaching import Reaching, is_inside
 from nightkiln.store.base import ControlPlane
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
@@ -45,6 +47,7 @@ class ServedHome:
         self.models = ServedModels(settings)
         self.taking = Taking(environ, settings)
         self.counting = TokenCounting(settings)
+        self.reaching = Reaching(allowed=is_inside) if settings.private_webhooks else Reaching()
         self.roster: Roster | None = None  # None: jobs are taken in, and nobody works on them
 
     def announce(self, url: str) -> None:
@@ -66,6 +69,7 @@ async def open_server(
     settings: Settings,
     work: bool = True,
     how: RosterSettings | None = None,
+    posting: Posting | None = None,
 ) -> AsyncIterator[ServedHome]:
     """Own a home, making it where needed. Raises HomeBusy, UsageError, DiskError.
 
@@ -80,7 +84,7 @@ async def open_server(
             opened = ServedHome(store, home, environ, settings)
             context = opened.context(DEFAULT_PROJECT)
             await _collect(context)
-            async with _sweeping(context):
+            async with _sweeping(context), _delivering(opened, posting):
                 if not work:
                     yield opened
                 else:
@@ -111,6 +115,18 @@ async def _working(
         yield
     finally:
         await roster.aclose()
+
+
+@asynccontextmanager
+async def _delivering(opened: ServedHome, how: Posting | None) -> AsyncIterator[None]:
+    """Events are sent, also where nobody works on jobs: batches may fail at their creation."""
+    posting = how or Posting(rules=opened.reaching)
+    deliverer = Deliverer(opened.context(DEFAULT_PROJECT), posting)
+    deliverer.start()
+    try:
+        yield
+    finally:
+        await deliverer.aclose()
 
 
 @asynccontextmanager

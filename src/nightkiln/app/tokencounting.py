@@ -24,9 +24,9 @@ from nightkiln.core.ids import ProjectId
 from nightkiln.core.job import JobSpec, PromptSpec, SourceSpec
 from nightkiln.core.request import Prompt, WireBody
 from nightkiln.plan.estimate import DEFAULT_FRAME, DEFAULT_TOKENS_PER_BYTE, tokens_per_byte
+from nightkiln.service.answering import Served
 from nightkiln.service.calibration import calibrate
 from nightkiln.service.context import Context
-from nightkiln.service.wirebatches import Served
 from nightkiln.tables.batch_in import BATCH
 from nightkiln.wire.passing import chat_of
 

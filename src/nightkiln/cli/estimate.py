@@ -37,10 +37,10 @@ def estimate(
     it stands on: the model's own tokenizer, earlier jobs of the same model, the
     price table, or else a default that says so. `run --try N` measures instead.
     """
-    from nightkiln.app import open_embedded
     from nightkiln.app.forecasting import Assumed
     from nightkiln.cli.forecasttext import estimate_text
     from nightkiln.cli.options import asked_of, flags_of, order_of
+    from nightkiln.sdk.verbs import doing
 
     options = asked_of(output=None, new=False, **asked)
     chosen = settings(flags_of(options))
@@ -48,7 +48,7 @@ def estimate(
     assumed = Assumed(gpu_hour_usd=gpu_hour_usd, tokens_per_s=tokens_per_s)
 
     async def work() -> "Estimate":
-        async with open_embedded(chosen.home, environ=os.environ, settings=chosen) as app:
+        async with doing(chosen, os.environ) as app:
             return await app.estimate(order, assumed)
 
     found = run_async(work())

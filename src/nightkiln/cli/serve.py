@@ -84,7 +84,9 @@ def serve(
     names = frozenset(name.lower() for name in (*allowed, host) if name not in _ANY_ADDRESS)
     _log_to_stderr()
     limits = ServerSettings(
-        allowed_hosts=names, secure=listening.is_secure, anthropic_sampling=any_sampling
+        allowed_hosts=names,
+        secure=listening.is_secure or behind_proxy,
+        anthropic_sampling=any_sampling,
     )
     return run_async(_serve(listening, limits, work=not no_worker))
 
@@ -95,7 +97,8 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
     from nightkiln.http.app import make_app
     from nightkiln.http.parts import Parts, Standing
     from nightkiln.http.running import serve
-    from nightkiln.service.keys import ensure_admin_key
+    from nightkiln.service.keys import ensure_admin_key, hash_of
+    from nightkiln.web import routes as web
 
     stop, root = asyncio.Event(), settings().home
     with _signals(stop):
@@ -109,6 +112,7 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
                 models=opened.models,
                 taking=opened.taking,
                 counting=opened.counting,
+                reaching=opened.reaching,
                 standing=Standing(),
                 roster=opened.roster,
             )
@@ -117,9 +121,15 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
                 opened.announce(url)
                 click.echo(f"the admin key is in {admin_key}", err=True)
                 print(_ready_line(url), flush=True)
+                if sys.stderr.isatty():  # never into a log: who has the link is the admin
+                    text = admin_key.read_text(encoding="ascii").strip()
+                    link = parts.sessions.new_link(hash_of(text), now=parts.clock())
+                    click.echo(f"pages, once within 10 minutes: {url}/sign-in/{link}", err=True)
 
-            drain_s = limits.drain_s
-            await serve(make_app(parts), listening, drain_s=drain_s, on_ready=on_ready, stop=stop)
+            app, drain_s = make_app(parts), limits.drain_s
+            for router in web.ROUTERS:
+                app.include_router(router)
+            await serve(app, listening, drain_s=drain_s, on_ready=on_ready, stop=stop)
     return 0
 
 

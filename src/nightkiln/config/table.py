@@ -179,6 +179,9 @@ class Values(Section, frozen=True, kw_only=True):
         NotNegative | None,
         Means("US dollars that an hour of your own GPU costs, for estimates", default="unknown"),
     ] = None
+    private_webhooks: Annotated[
+        Switch, Means("a server's webhooks may also go to addresses of your own network")
+    ] = False
     no_color: Annotated[Switch, Means("no colours (the variable NO_COLOR says so too)")] = False
     engine: Annotated[Engine, Means("models on this machine")] = Engine()
     endpoints: Annotated[dict[str, Endpoint], Means("servers by a name of your own")] = {}

@@ -1,15 +1,19 @@
 """Who may do what: every path asks for a key but a few that say nothing.
 
 `admitted` runs before any route is looked for, so a route that forgets to ask is
-closed and not open. Routes then say which scope they need:
+closed and not open. Pages for people, and the stream of events that they read, take
+the cookie of a session in the place of a key. Routes then say which scope they need:
 
     @router.get("/batches")
     async def list_batches(caller: Reader) -> Response: ...
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
+from urllib.parse import quote
 
+import msgspec
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
@@ -19,12 +23,18 @@ from nightkiln.core.ids import ProjectId
 from nightkiln.http.errors import Refuse
 from nightkiln.http.keyring import Keyring
 from nightkiln.http.parts import Parts
+from nightkiln.http.sessions import cookie_in, cookie_name
 from nightkiln.http.shapes import Problem
 from nightkiln.http.visit import Caller, visit_of
 from nightkiln.store import keys
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
 PROJECT_HEADER: Final = "x-nightkiln-project"
+SIGN_IN: Final = "/sign-in"
+# What a browser gets before anybody is signed in: the way in, and how pages look.
+_ENTRANCE: Final = re.compile(r"/sign-in(/[\w-]+)?|/static/[\w.-]+")
+_PAGES: Final = re.compile(r"/|/jobs/[^/]+(/live)?|/sign-out")
+_STREAMS: Final = re.compile(r"/api/v1/jobs/[^/]+/events/stream")
 _PREFIX: Final = "nk_"
 _LONGEST: Final = 200  # characters of a key; ours have 46
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -38,6 +48,19 @@ UNAUTHORISED: Final = Problem(
 )
 
 
+class SignIn(msgspec.Struct, frozen=True):
+    """Sends a browser to the page where one signs in, and back from there."""
+
+    back: str
+    status: int = 303
+    body: bytes = b""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Where to go."""
+        return (("location", f"{SIGN_IN}?next={quote(self.back, safe='')}"),)
+
+
 class Access:
     """Decides who comes in. One for each server."""
 
@@ -45,22 +68,39 @@ class Access:
         self._parts = parts
         self._keyring = Keyring(parts.store)
 
-    async def admitted(self, path: str, headers: Headers) -> Caller | None:
+    async def admitted(self, path: str, headers: Headers, *, method: str) -> Caller | None:
         """Who asks, or None where nobody has to be known. Raises Refuse."""
         if path not in _PROBES:
             self._check_host(headers.get("host", ""))
-        if path in OPEN_PATHS:
+        if path in OPEN_PATHS or _ENTRANCE.fullmatch(path):
             return None
         now = self._parts.clock()
-        text = key_text(headers)
-        key = None if text is None else await self._keyring.find(text, now=now)
+        key = await self._key(path, headers, method, now=now)
         if key is None:
+            if method == "GET" and _PAGES.fullmatch(path) and _is_browser(headers):
+                raise Refuse(SignIn(path))
             raise Refuse(UNAUTHORISED)
         if wait_s := self._keyring.wait_s(key):
             raise Refuse(_too_many(key, wait_s))
         project = await self._project(key, headers.get(PROJECT_HEADER))
         await self._keyring.note_use(key, now=now)
         return Caller(key=key, project=project, context=self._parts.context(project))
+
+    async def _key(self, path: str, headers: Headers, method: str, *, now: float) -> ApiKey | None:
+        """The key that is sent, or the one that a session stands for where that is enough.
+
+        Everywhere else a cookie counts for nothing, so no other site can have a browser
+        do anything here.
+        """
+        text = key_text(headers)
+        if text is not None:
+            return await self._keyring.find(text, now=now)
+        if not (_PAGES.fullmatch(path) or (method == "GET" and _STREAMS.fullmatch(path))):
+            return None
+        name = cookie_name(secure=self._parts.settings.secure)
+        token = cookie_in(headers.get("cookie", ""), name)
+        sha256 = self._parts.sessions.find(token, now=now) if token else None
+        return None if sha256 is None else await self._keyring.find_sha256(sha256, now=now)
 
     def _check_host(self, host: str) -> None:
         """Refuse names that are not ours: a page elsewhere may give its own name our address."""
@@ -149,6 +189,10 @@ def _too_many(key: ApiKey, wait_s: float) -> Problem:
         message=f"This API key may send {most} requests a minute.",
         retry_after_s=wait_s,
     )
+
+
+def _is_browser(headers: Headers) -> bool:
+    return "text/html" in headers.get("accept", "")
 
 
 def _name_of(host: str) -> str:

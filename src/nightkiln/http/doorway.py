@@ -87,7 +87,9 @@ class Doorway:
         self, visit: Visit, scope: Scope, body: BoundedBody, out: "_Outgoing"
     ) -> None:
         try:
-            visit.caller = await self._access.admitted(scope["path"], Headers(scope=scope))
+            visit.caller = await self._access.admitted(
+                scope["path"], Headers(scope=scope), method=scope["method"]
+            )
             body.check_announced()
             await self._app(scope, body.receive, out.send)
         except ClientDisconnect:

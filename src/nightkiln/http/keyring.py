@@ -43,7 +43,10 @@ class Keyring:
 
     async def find(self, text: str, *, now: float) -> ApiKey | None:
         """The key with this text, if there is one and it is good."""
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        return await self.find_sha256(hashlib.sha256(text.encode()).hexdigest(), now=now)
+
+    async def find_sha256(self, sha256: str, *, now: float) -> ApiKey | None:
+        """The key whose text has this hash, if there is one and it is good."""
         known = self._known.get(sha256)
         time = asyncio.get_running_loop().time()
         if known is None or time - known.at > _FRESH_S:

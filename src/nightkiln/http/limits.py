@@ -15,6 +15,8 @@ from nightkiln.http.shapes import Problem
 _LIGHT_BYTES: Final = 64 << 10  # a body that the kernel's buffers hold anyway
 _LINGER_S: Final = 5.0
 _UPLOADS: Final = re.compile(r"/v1/files|/v1/uploads/[^/]+/parts|/api/v1/files(/.*)?")
+_FORMS: Final = re.compile(r"/sign-(in|out)")  # the first one without a key
+_FORM_BYTES: Final = 8 << 10
 _BATCHES: Final = re.compile(r"(/anthropic)?/v1/messages/batches")
 
 
@@ -22,6 +24,8 @@ def most_bytes(path: str, settings: ServerSettings) -> int:
     """The largest body that is taken at a path."""
     if _UPLOADS.fullmatch(path):
         return settings.max_upload_bytes
+    if _FORMS.fullmatch(path):
+        return _FORM_BYTES
     return settings.max_batch_body_bytes if _BATCHES.fullmatch(path) else settings.max_body_bytes
 
 

@@ -13,11 +13,13 @@ from nightkiln.core.forecast import Estimate
 from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.job import Job
 from nightkiln.core.request import WireBody
+from nightkiln.http.sessions import Sessions
 from nightkiln.http.settings import ServerSettings
+from nightkiln.service.answering import Models, Served
 from nightkiln.service.arriving import Wanted as Rows
 from nightkiln.service.context import Context
 from nightkiln.service.orders import Order
-from nightkiln.service.wirebatches import Models, Served
+from nightkiln.service.reaching import Reaching
 from nightkiln.store.base import ControlPlane
 from nightkiln.vault.home import Home
 
@@ -109,6 +111,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     taking: Taking | None = None  # None: no job can be submitted through our own API
     counting: Counting | None = None  # None: tokens cannot be counted
+    reaching: Reaching | None = None  # which webhooks may be registered; None: no event is sent
     clock: Callable[[], float] = time.time  # epoch seconds
     entropy: Callable[[int], bytes] = secrets.token_bytes
     roster: Roster | None = None  # None: jobs are taken in, and nobody works on them here
+    sessions: Sessions = msgspec.field(default_factory=Sessions)

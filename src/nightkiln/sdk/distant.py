@@ -5,10 +5,13 @@ the job is over. Being told to stop only ends the watching.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Final
 
+from nightkiln.app.forecasting import Assumed
 from nightkiln.core.errors import JobFailed, UsageError, WaitTimeout
 from nightkiln.core.events import (
     Ended,
@@ -19,16 +22,18 @@ from nightkiln.core.events import (
     Planned,
     Progressed,
 )
+from nightkiln.core.forecast import Estimate
 from nightkiln.core.job import Job, JobState, Wanted
 from nightkiln.sdk.base import Accepted
 from nightkiln.sdk.connection import Query, Server
 from nightkiln.sdk.remote import RemoteKiln
 from nightkiln.sdk.verbs import Listener
 from nightkiln.service import api
+from nightkiln.service.batches import failures_beside
 from nightkiln.service.faultreport import FaultReport, Wish
 from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
-from nightkiln.service.outputs import opened
+from nightkiln.service.outputs import is_stream, opened
 from nightkiln.service.results import DATASET, check_output
 from nightkiln.service.selection import EVERYTHING, Selection
 from nightkiln.service.summary import cost_usd_of
@@ -39,6 +44,7 @@ from nightkiln.tables.streams_out import compressing
 
 WATCH_S: Final = 0.5
 _NOWHERE: Final = "/nightkiln/elsewhere"  # the input is not on this machine
+_NO_FOLDER: Final = "a folder of Parquet cannot be downloaded from a server yet"
 _SHORT_S: Final = 0.001
 
 
@@ -75,12 +81,8 @@ class Distant:
         kind = check_output(
             output, output_format, source=source.kind, source_path=_NOWHERE, excel_safe=excel_safe
         )
-        if kind in (DATASET, BATCH):
-            what = "a folder of Parquet" if kind == DATASET else "batch lines"
-            raise UsageError(
-                f"{what} cannot be downloaded from a server yet",
-                hint="name a .parquet, .jsonl or .csv file",
-            )
+        if kind == DATASET:
+            raise UsageError(_NO_FOLDER, hint="name a .parquet, .jsonl or .csv file")
         query: Query = {
             "format": kind,
             "partial": wanted.partial,
@@ -88,6 +90,8 @@ class Distant:
             "limit": wanted.limit,
             "excel_safe": excel_safe,
         }
+        if kind == BATCH:
+            return await asyncio.to_thread(self._save_lines, job, output, query)
         compression = compression_of(output, output_format) if kind in TEXTUAL else None
 
         def write() -> int:
@@ -95,6 +99,24 @@ class Distant:
                 return self._server.save(f"/jobs/{job.id}/results", stream, query=query)
 
         return await asyncio.to_thread(write)
+
+    def _save_lines(self, job: Job, output: str, query: Query) -> int:
+        """Download replies to the output, and failures beside it; into a stream both."""
+        path = f"/jobs/{job.id}/results"
+        failures = {**query, "format": "batch-errors"}
+        if is_stream(output):
+            with opened(output) as out:
+                rows = self._server.save(path, out, query=query)
+                self._server.save(path, out, query=failures)
+            return rows
+        compression, file = compression_of(output), Path(output).expanduser().absolute()
+        with opened(output) as out, compressing(out, compression) as stream:
+            rows = self._server.save(path, stream, query=query)
+        if job.totals.failed or failures_beside(file).exists():
+            beside = str(failures_beside(file))
+            with opened(beside) as out, compressing(out, compression) as stream:
+                self._server.save(path, stream, query=failures)
+        return rows
 
     async def faults(self, name: str, wish: Wish) -> FaultReport:
         """The row errors of a job."""
@@ -129,6 +151,12 @@ class Distant:
         """What `run` would do."""
         return await self._kiln.plan(order)
 
+    async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
+        """What an order will take."""
+        if assumed.tokens_per_s is not None:
+            raise UsageError("--tokens-per-s is for models of this machine", hint="leave it out")
+        return await self._kiln.estimate(order)
+
     async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:
         """Submit, and stay until the job is over; when told to stop it goes on there."""
         if order.bad_rows is not None:
@@ -136,6 +164,8 @@ class Distant:
                 "--bad-rows is written where the job runs, and that is a server",
                 hint="`nightkiln jobs errors` shows them",
             )
+        if order.output is not None and order.output.endswith(os.sep):
+            raise UsageError(_NO_FOLDER, hint="name a .parquet, .jsonl or .csv file")
         accepted = await self._kiln.submit(order)
         return await self._stayed(accepted, order, listen=listen, stop=stop)
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from nightkiln.app.choice import PILOT, is_model_file
 from nightkiln.core.errors import HomeBusy, IllegalMove, NotFound, UsageError
 from nightkiln.core.events import JobView, Opening, Planned, Progressed
+from nightkiln.core.forecast import Estimate
 from nightkiln.core.job import Job, JobState, Wanted
 from nightkiln.sdk.base import Accepted, Following
 from nightkiln.sdk.connection import Query, Server, open_sized
@@ -97,6 +98,10 @@ class RemoteKiln:
     async def plan(self, order: Order) -> Planned:
         """What `submit` would do."""
         return await self._posted("/jobs/plan", order, Planned)
+
+    async def estimate(self, order: Order) -> Estimate:
+        """What an order will take, as the server knows it; nobody is asked."""
+        return await self._posted("/jobs/estimate", order, Estimate)
 
     async def submit(self, order: Order) -> Accepted:
         """Accept a job; the server works on it."""

@@ -10,9 +10,11 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from nightkiln.app.forecasting import Assumed
 from nightkiln.config import Settings, Source
 from nightkiln.core.errors import HomeBusy
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Planned, Progressed
+from nightkiln.core.forecast import Estimate
 from nightkiln.sdk.connection import Server
 from nightkiln.service.faultreport import FaultReport, Wish
 from nightkiln.service.manner import Changes
@@ -68,6 +70,10 @@ class Doing(Looking, Protocol):
 
     async def plan(self, order: Order) -> Planned:
         """What `run` would do; nothing is sent or made."""
+        ...
+
+    async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
+        """What an order will take; nothing is asked or made."""
         ...
 
     async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:

@@ -25,12 +25,10 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import BatchHead, Job, JobState, Label, SourceSpec, Task, Wanted
 from nightkiln.service import deletion
+from nightkiln.service.answering import Allow, Models, Served
 from nightkiln.service.context import Context
 from nightkiln.service.results import published
 from nightkiln.service.wirebatches import (
-    Allow,
-    Models,
-    Served,
     Shown,
     new_job,
     record,

@@ -54,7 +54,7 @@ async def retry(context: Context, name: str, *, classes: frozenset[str], changes
 
 async def _change(context: Context, job: Job, changes: Changes) -> None:
     if changes != _NO_CHANGES:
-        await remember(context, job.id, await order_again(context, job, changes))
+        await remember(context, job.id, await order_again(context, job, changes, tell=_unsaid))
 
 
 async def _wanted(context: Context, job: Job, wanted: Wanted) -> Job:
@@ -68,3 +68,7 @@ def _refuse_over(job: Job, to: JobState) -> None:
     if over and not (to is JobState.CANCELLED and job.state is JobState.FINALIZING):
         hint = f"it was over before; nightkiln jobs results {job.id} -o FILE writes its table"
         raise IllegalMove(job.id, str(job.state), str(to), hint=hint)
+
+
+def _unsaid(_: str) -> None:
+    """What is left out when a job goes on; whoever runs it says what it waits for."""

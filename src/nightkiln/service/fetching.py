@@ -1,44 +1,44 @@
 """A table at a URL, fetched once: only from the public internet, never redirected, never endless.
 
-Whoever names a URL could name one that only this machine can reach: a cloud's
-metadata service, a router, a database. So a name is resolved once, every address
-it has must be a public one, and the connection goes to exactly the address that
-was checked; asking again would be a chance to answer differently. Certificates
-are checked against the name in the URL. No proxy is used and no credential sent.
-A redirect is refused with the address it names, so that a person decides.
+`reaching` decides what may be connected to. No credential is sent. A redirect is
+refused with the address it names, so that a person decides.
 """
 
 import hashlib
 import http.client
-import io
-import ipaddress
 import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 from urllib.parse import SplitResult, urlsplit
 
-import msgspec
-
-from nightkiln.core.errors import InputError, UnreachableError, UsageError
+from nightkiln.core.errors import InputError, UnreachableError
+from nightkiln.service.reaching import (
+    PIECE_BYTES,
+    Reaching,
+    Reading,
+    connected,
+    host_of,
+    parsed,
+    shown_url,
+    target_of,
+)
 from nightkiln.vault.durable import disk_errors
 
-_PIECE_BYTES: Final = 1 << 18
 _AGENT: Final = "nightkiln"
 
 
-class Fetching(msgspec.Struct, frozen=True, kw_only=True):
+class Fetching(Reaching, frozen=True, kw_only=True):
     """The rules of a fetch. Tests that serve from this machine bring their own `allowed`."""
 
-    allowed: Callable[[Address], bool] = is_public
     max_bytes: int = 2 << 30
     deadline_s: float = 3600.0  # for everything
-    silence_s: float = 30.0  # for the next bytes
-    tls: ssl.SSLContext | None = None  # None: the system's certificates
+    what: str = "a table"
+    only: str = "tables are fetched only from public ones"
+    instead: str = "download the file yourself and name it"
 
 
 def is_url(name: str) -> bool:
@@ -57,7 +57,7 @@ def fetch(url: str, path: Path, rules: Fetching) -> tuple[str, int]:
     Raises UsageError for a URL that is not allowed, UnreachableError for a server
     that does not answer, InputError for an answer that is no table.
     """
-    parts = parsed(url)
+    parts = parsed(url, rules)
     until = time.monotonic() + rules.deadline_s
     shown = shown_url(url)
     try:
@@ -75,13 +75,8 @@ def fetch(url: str, path: Path, rules: Fetching) -> tuple[str, int]:
 
 
 def _question(parts: SplitResult) -> bytes:
-    host = parts.hostname or ""
-    name = f"[{host}]" if ":" in host else host
-    if parts.port is not None:
-        name += f":{parts.port}"
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = (
-        f"GET {target} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: {_AGENT}\r\n"
+        f"GET {target_of(parts)} HTTP/1.1\r\nHost: {host_of(parts)}\r\nUser-Agent: {_AGENT}\r\n"
         "Accept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii")
@@ -110,7 +105,7 @@ def _saved(
     is_whole = False
     try:
         with disk_errors(f"fetching {shown}"), path.open("xb") as out:
-            while piece := answer.read1(_PIECE_BYTES):
+            while piece := answer.read1(PIECE_BYTES):
                 size += len(piece)
                 if size > rules.max_bytes:
                     raise _too_large(shown, rules)

@@ -22,8 +22,9 @@ from nightkiln.core.job import Job, JobSpec, JobState, PromptSpec, Sampling, Sou
 from nightkiln.service import badrows
 from nightkiln.service.batches import recognised
 from nightkiln.service.context import Context
-from nightkiln.service.fetching import Fetching, fetch, is_url, path_of, shown_url
+from nightkiln.service.fetching import Fetching, fetch, is_url, path_of
 from nightkiln.service.orders import Order, Staged
+from nightkiln.service.reaching import shown_url
 from nightkiln.service.sources import fingerprint, kind_of, located
 from nightkiln.store import generations, jobs
 from nightkiln.store.tx import Tx

@@ -7,9 +7,9 @@ is wrong with the input shows in the batch, never in the reply to its creation.
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -30,15 +30,16 @@ from nightkiln.core.job import (
 )
 from nightkiln.plan.budget import Caps
 from nightkiln.service import files
+from nightkiln.service.answering import Allow, Models, Served
 from nightkiln.service.context import Context
 from nightkiln.service.manner import text_of
 from nightkiln.service.orders import Order
+from nightkiln.service.webhooks import announce
 from nightkiln.store import batches, generations, jobs
 from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 from nightkiln.tables.batch_in import BATCH, ID, model_named
 from nightkiln.vault.durable import disk_errors, fsync_dir, link
-from nightkiln.wire.anthropic.rules import Thinking
 from nightkiln.wire.batchlines import URLS
 from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unreadable_file
 from nightkiln.wire.openai.objects import BatchError, BatchErrors
@@ -48,31 +49,6 @@ from nightkiln.wire.openai.status import BatchView, batch_id_of
 
 _LOOKED_AT: Final = 50_000  # lines, for one that names a model
 _ENTROPY_BYTES: Final = 8
-
-Allow: TypeAlias = Callable[[str, str], bool]
-"""Whether the caller may ask this route (`/v1/chat/completions`) of this model."""
-
-
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers for a model here."""
-
-    order: Order  # how a job is run that asks it
-    model: str  # what such a job calls it
-    place: str  # the same for two names of one model at the same backends
-    thinking: Thinking = Thinking.NONE  # how it can be told to think
-    prefill: bool = False  # it goes on from a last message of the assistant
-
-
-class Models(Protocol):
-    """The models that this server answers for; its configuration says which."""
-
-    def names(self) -> tuple[str, ...]:
-        """Every name a request may use."""
-        ...
-
-    def served(self, model: str, task: Task, route: Sequence[str] = ()) -> Served | None:
-        """Who answers, at these endpoints if any are named; None where nobody does."""
-        ...
 
 
 class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +255,7 @@ async def record(
             if order is not None:
                 await jobs.set_manner(tx, job.id, text_of(order))
         await batches.insert_batch(tx, batch)
+        await announce(tx, context, batch)
         return None
 
     known = await context.store.write(use_case)

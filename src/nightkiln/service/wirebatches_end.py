@@ -20,7 +20,7 @@ from nightkiln.core.errors import NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState, Wanted
-from nightkiln.service import badrows
+from nightkiln.service import badrows, webhooks
 from nightkiln.service.context import Context
 from nightkiln.service.files import path_of
 from nightkiln.service.results import published
@@ -184,6 +184,7 @@ async def _ended(
         for file in outputs:
             await records.insert_file(tx, file)
         await batches.save(tx, ended)
+        await webhooks.announce(tx, context, ended)
         return ended
 
     return await context.store.write(use_case)

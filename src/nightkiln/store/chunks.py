@@ -244,6 +244,17 @@ async def committed_after(tx: Tx, job: JobId, seq: int, *, limit: int) -> list[C
     return _chunks(rows)
 
 
+async def last_committed(tx: Tx, job: JobId, *, limit: int) -> list[Chunk]:
+    """The chunks of a job that were committed last, in the order of their commits."""
+    rows = await tx.rows(
+        select(chunks)
+        .where(chunks.c.job_id == job, chunks.c.commit_seq.is_not(None))
+        .order_by(chunks.c.commit_seq.desc())
+        .limit(limit)
+    )
+    return _chunks(rows[::-1])
+
+
 async def open_count(tx: Tx, job: JobId) -> int:
     """How many chunks still wait for a commit in this generation, leased ones included."""
     row = await tx.row(select(func.count().label("left")).where(chunks.c.job_id == job, _LEFT))

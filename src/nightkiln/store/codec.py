@@ -7,6 +7,7 @@ from nightkiln.core.batches import Batch
 from nightkiln.core.files import Upload
 from nightkiln.core.job import JobSpec, Live
 from nightkiln.core.usage import Totals
+from nightkiln.core.webhooks import Delivery, Webhook
 
 _totals = msgspec.json.Decoder(Totals)
 _spec = msgspec.json.Decoder(JobSpec)
@@ -15,8 +16,10 @@ _names = msgspec.json.Decoder(tuple[str, ...])
 _caps = msgspec.json.Decoder(KeyCaps)
 _upload = msgspec.json.Decoder(Upload)
 _batch = msgspec.json.Decoder(Batch)
+_webhook = msgspec.json.Decoder(Webhook)
+_delivery = msgspec.json.Decoder(Delivery)
 
-Coded = Totals | JobSpec | Live | KeyCaps | Upload | Batch | tuple[str, ...]
+Coded = Totals | JobSpec | Live | KeyCaps | Upload | Batch | Webhook | Delivery | tuple[str, ...]
 
 
 def text_of(value: Coded) -> str:
@@ -62,3 +65,13 @@ def upload_of(text: str) -> Upload:
 def batch_of(text: str) -> Batch:
     """A batch from its column."""
     return _batch.decode(text)
+
+
+def webhook_of(text: str) -> Webhook:
+    """A webhook from its column."""
+    return _webhook.decode(text)
+
+
+def delivery_of(text: str) -> Delivery:
+    """An event on its way from its column."""
+    return _delivery.decode(text)

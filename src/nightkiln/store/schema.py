@@ -167,3 +167,32 @@ batches: Final = Table(
     Index("batches_by_digest", "project_id", "digest"),
     Index("batches_by_key", "project_id", "idempotency_key"),
 )
+
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("webhook", Text, nullable=False),
+    Index("webhooks_by_age", "project_id", "created_at"),
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("webhook_id", Text, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("due_at", Float),  # null: sent, or given up
+    Column("delivery", Text, nullable=False),
+    Index("deliveries_by_age", "webhook_id", "created_at"),
+)
+# Looking for work reads only what is on its way, however much was sent before.
+Index(
+    "deliveries_due",
+    deliveries.c.due_at,
+    sqlite_where=text("due_at is not null"),
+    postgresql_where=text("due_at is not null"),
+)

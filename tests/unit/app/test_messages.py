@@ -14,9 +14,10 @@ from nightkiln.core.batches import Batch, Dialect
 from nightkiln.core.errors import InputError, NotFound
 from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.service import anthropicbatches, files, wirebatches
+from nightkiln.service.answering import Allow, Models
 from nightkiln.service.anthropicbatches import NewMessages
 from nightkiln.service.context import Context
-from nightkiln.service.wirebatches import Allow, Models, Shown
+from nightkiln.service.wirebatches import Shown
 from nightkiln.simulate import Simulator, SimulatorSettings
 from nightkiln.store import jobs
 from nightkiln.wire.anthropic.batch import Status

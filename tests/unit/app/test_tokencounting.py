@@ -17,8 +17,8 @@ from nightkiln.backends.engines.counting import counter_of
 from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.core.job import Task
 from nightkiln.core.request import WireBody
+from nightkiln.service.answering import Served
 from nightkiln.service.context import Context
-from nightkiln.service.wirebatches import Served
 from nightkiln.simulate import Simulator
 
 

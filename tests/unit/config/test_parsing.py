@@ -277,6 +277,7 @@ def test_secrets_are_not_shown() -> None:
 SAMPLES = {
     "a path": "/somewhere",
     "a text": "words",
+    "an http:// or https:// URL without a password in it": "http://127.0.0.1:8078",
     "true or false": "true",
     "a number above 0": "2.5",
     "a number, 0 or more": "0",

@@ -1,12 +1,14 @@
 """Anthropic's routes where no official client goes: bounds, caps, other people's batches."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving import Said, Served, served
+from tests.scenario.place import until
+from tests.serving import DEADLINE_S, Said, Served, served
 
 from nightkiln.core.access import KeyCaps, Scope
 from nightkiln.core.ids import ProjectId
@@ -178,3 +180,15 @@ def test_a_setting_takes_sampling_parameters_in_any_version(tmp_path: Path) -> N
 def test_a_list_that_cannot_be_is_refused(server: Served, query: str) -> None:
     said = ask(server, "GET", f"{PATH}?{query}")
     assert (said.status, said.json["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_document_leaves_nothing(server: Served) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {server.key}\r\n"
+        "anthropic-version: 2026-10-21\r\ncontent-length: 90000\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), DEADLINE_S) as client:
+        client.sendall(head.encode() + b"x" * 50_000)
+    until(lambda: left_in_spool(server) == 0)
+    assert create(server, document()).status == 200

@@ -70,6 +70,8 @@ def test_a_body_in_any_pieces_gives_the_same_bytes(
 def test_a_body_that_is_cut_off_is_never_taken_for_a_whole_one(
     data: bytes, cuts: list[int], length: int
 ) -> None:
+    if b"\r\n--xYz" in b"\r\n" + data:
+        return  # the file itself would end the form
     whole = form(PURPOSE, (FILE, data))
     end = whole.rindex(b"--\r\n")  # a client may stop right behind its last boundary
     short = whole[: min(length, end)]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from nightkiln.core.errors import InputError, NightkilnError, UnreachableError, UsageError
-from nightkiln.service.fetching import Fetching, fetch, is_public, shown_url
+from nightkiln.service.fetching import Fetching, fetch
+from nightkiln.service.reaching import is_public, shown_url
 
 BODY = b"text\n" + b"hello\n" * 1000
 

@@ -49,7 +49,7 @@ async def test_a_batch_and_its_job_are_one_under_two_names(context: Context) -> 
     assert batch.id == job.id.replace("job_", "batch_")
     assert (job.spec.model, job.spec.keep_bodies, job.spec.label.priority) == ("m", True, 0)
     assert job.spec.source.on_bad_row == "fail"
-    order = await order_again(context, job, Changes())
+    order = await order_again(context, job, Changes(), tell=print)
     assert (order.endpoint, order.model, order.caps.cost_usd) == ("sim", "m", 2.5)
     found = await object_of(context, batch)
     assert (found.status, found.request_counts.total, found.model) == ("validating", 0, None)

@@ -14,8 +14,8 @@ from nightkiln.http.answers import json_bytes
 from nightkiln.http.anthropic.asking import Versioned, refused, rules_of
 from nightkiln.http.anthropic.described import COUNT_BODY
 from nightkiln.http.parts import Parts
+from nightkiln.service.answering import Served
 from nightkiln.service.anthropicbatches import rules_for
-from nightkiln.service.wirebatches import Served
 from nightkiln.wire.anthropic.batch import tokens_object
 from nightkiln.wire.anthropic.params import model_of, translate_count
 from nightkiln.wire.anthropic.rules import Rules

@@ -42,14 +42,13 @@ async def made(
 
     `make` gives the number of rows it wrote, where those are counted.
     """
-    folder = context.home.spool / context.new_run_id()
-    await asyncio.to_thread(folder.mkdir)
-    path = folder / f"made{suffix}"
+    stem = context.new_run_id()
+    path = context.home.spool / f"{stem}{suffix}"
     try:
         rows = await make(path)
         opened = await asyncio.to_thread(_opened, path)
     finally:
-        await asyncio.to_thread(_emptied, folder)
+        await asyncio.to_thread(_remove, path)
     answer = _MadeAnswer(opened, media_type=media_type, name=name)
     if rows is not None:
         answer.headers[ROWS_HEADER] = str(rows)
@@ -60,10 +59,14 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("rb") if path.exists() else Path(os.devnull).open("rb")
 
 
-def _emptied(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+def beside(path: Path) -> list[Path]:
+    """What was written next to a file that is made for an answer."""
+    return [one for one in path.parent.glob(f"{path.stem}*") if one != path]
+
+
+def _remove(path: Path) -> None:
+    for one in (path, *beside(path)):
+        one.unlink(missing_ok=True)
 
 
 class _MadeAnswer(StreamingResponse):

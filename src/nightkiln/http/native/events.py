@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
+from nightkiln.core.errors import NotFound
 from nightkiln.core.job import Job
 from nightkiln.http.access import Reader, Serving
 from nightkiln.http.answers import json_answer
@@ -30,7 +31,9 @@ _LOOK_S: Final = 0.5
 _QUIET_S: Final = 15.0  # then a comment, so that nobody in between thinks it dead
 _LONGEST_S: Final = 3600.0  # of one stream; clients connect again by themselves
 _AT_ONCE: Final = 500
-Seq = Annotated[int, Query(ge=0, description="the last commit that is known")]
+_MOST_SEQ: Final = 1 << 53
+_DIGITS: Final = 16
+Seq = Annotated[int, Query(ge=0, le=_MOST_SEQ, description="the last commit that is known")]
 
 
 @router.get("/jobs/{job_id}/events", **gives(Events))
@@ -70,10 +73,13 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream commits and changes of the job until it is over, as server-sent events."""
     context, loop = caller.context, asyncio.get_running_loop()
-    seq = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    seq = _seq_of(last_event_id)
     until, spoke, told = loop.time() + _LONGEST_S, loop.time(), None
     while loop.time() < until and parts.standing.phase is not Phase.DRAINING:
-        found = await find_job(context, job.id)
+        try:
+            found = await find_job(context, job.id)
+        except NotFound:
+            return  # deleted meanwhile
         commits = await _commits(context, job, seq, limit=_AT_ONCE)
         for one in commits:
             seq, spoke = one.seq, loop.time()
@@ -88,6 +94,11 @@ async def stream_events(
             spoke = loop.time()
             yield ServerSentEvent(comment="still here")
         await asyncio.sleep(_LOOK_S)
+
+
+def _seq_of(said: str | None) -> int:
+    """The commit that a client saw last; what we never said counts as none."""
+    return min(int(said), _MOST_SEQ) if said and len(said) <= _DIGITS and said.isdecimal() else 0
 
 
 def _event(name: str, what: CommitEvent | JobObject, seq: int | None) -> ServerSentEvent:

@@ -1,5 +1,6 @@
 """/api/v1/jobs: submit, look, and say what is to become of them."""
 
+import asyncio
 from typing import Annotated, Final
 
 import msgspec
@@ -108,7 +109,9 @@ async def list_jobs(
     found, more = await context.store.read(
         lambda tx: jobs.pages(tx, page, project=context.project, states=frozenset(state), name=name)
     )
-    shown = tuple(job_object(view_of(context, job)) for job in found)
+    shown = await asyncio.to_thread(
+        lambda: tuple(job_object(view_of(context, job)) for job in found)
+    )
     return json_answer(
         Page(data=shown, has_more=more, after=shown[-1].id if more and shown else None)
     )

@@ -42,7 +42,7 @@ async def get_usage(
     """Show what the project spent, by day, backend and model; 30 days unless asked otherwise."""
     today = dt.datetime.fromtimestamp(parts.clock(), tz=dt.UTC).date()
     end = last or today
-    begin = first or min(end, today) - dt.timedelta(days=_DAYS - 1)
+    begin = first or dt.date.fromordinal(max(1, min(end, today).toordinal() - _DAYS + 1))
     if begin > end or (end - begin).days >= _MOST_DAYS:
         raise UsageError(f"from {begin} to {end} are not 1 to {_MOST_DAYS} days")
     project, (one, other) = caller.project, (begin.isoformat(), end.isoformat())

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from nightkiln.http.native import events, files, jobs, keys, overview, rows
+from nightkiln.http.native import events, files, jobs, keys, overview, rows, webhooks
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs.router,
@@ -13,4 +13,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     files.router,
     keys.router,
     overview.router,
+    webhooks.router,
 )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from nightkiln.core.errors import UsageError
 from nightkiln.http.access import Reader
 from nightkiln.http.answers import json_answer
-from nightkiln.http.native.bodies import made
+from nightkiln.http.native.bodies import beside, made
 from nightkiln.http.native.described import gives, gives_bytes
 from nightkiln.http.native.jobs import Limit
 from nightkiln.service import badrows
@@ -25,8 +25,12 @@ from nightkiln.service.tabled import write_answers, write_inputs
 
 router: Final = APIRouter(tags=["rows"])
 _STATUSES: Final = ("ok", "error", "pending")
+_FAILURES: Final = "batch-errors"  # of a job over batch lines: those that have no reply
+_LINES: Final = ("batch", _FAILURES)
 _TYPES: Final = {
     "jsonl": "application/x-ndjson",
+    "batch": "application/x-ndjson",
+    _FAILURES: "application/x-ndjson",
     "csv": "text/csv; charset=utf-8",
     "tsv": "text/tab-separated-values; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
@@ -106,15 +110,26 @@ async def get_results(  # noqa: PLR0913 - what is written, and how
     job, context = await find_job(caller.context, job_id), caller.context
 
     async def make(path: Path) -> int:
-        rows = await export(context, job, str(path), format, excel_safe=excel_safe, wanted=wanted)
-        if any(one != path for one in path.parent.iterdir()):
+        said = "batch" if format == _FAILURES else format
+        rows = await export(context, job, str(path), said, excel_safe=excel_safe, wanted=wanted)
+        others = await asyncio.to_thread(beside, path)
+        if format == _FAILURES:
+            await asyncio.to_thread(_take, others, path)
+        elif others and format != "batch":
             raise UsageError(
                 "some cells are too long for a workbook", hint="download parquet, jsonl or csv"
             )
         return rows
 
-    name = f"{job.id}.{format}"
-    return await made(context, make, media_type=_TYPES[format], name=name, suffix=f".{format}")
+    suffix = ".jsonl" if format in _LINES else f".{format}"
+    return await made(context, make, media_type=_TYPES[format], name=job.id + suffix, suffix=suffix)
+
+
+def _take(failures: list[Path], path: Path) -> None:
+    """Give the failures of an export instead of its replies; where there are none, nothing."""
+    path.unlink()
+    for one in failures:
+        one.rename(path)
 
 
 @router.get("/jobs/{job_id}/answers", **gives_bytes(_ARROW))

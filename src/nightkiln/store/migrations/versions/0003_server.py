@@ -1,4 +1,4 @@
-"""What a server keeps beside jobs: keys, files, uploads and batches."""
+"""What a server keeps beside jobs: keys, files, uploads, batches and webhooks."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,11 +8,12 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Four tables; nothing that was there changes."""
+    """Six tables; nothing that was there changes."""
     _keys()
     _files()
     _uploads()
     _batches()
+    _webhooks()
 
 
 def _project() -> sa.Column[str]:
@@ -82,3 +83,33 @@ def _batches() -> None:
     op.create_index("batches_by_job", "batches", ["job_id"])
     op.create_index("batches_by_digest", "batches", ["project_id", "digest"])
     op.create_index("batches_by_key", "batches", ["project_id", "idempotency_key"])
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.Text, primary_key=True),
+        _project(),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("webhook", sa.Text, nullable=False),
+    )
+    op.create_index("webhooks_by_age", "webhooks", ["project_id", "created_at"])
+    webhook = sa.ForeignKey("webhooks.id", ondelete="CASCADE")
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Text, primary_key=True),
+        _project(),
+        sa.Column("webhook_id", sa.Text, webhook, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("due_at", sa.Float),
+        sa.Column("delivery", sa.Text, nullable=False),
+    )
+    op.create_index("deliveries_by_age", "deliveries", ["webhook_id", "created_at"])
+    on_its_way = sa.text("due_at is not null")
+    op.create_index(
+        "deliveries_due",
+        "deliveries",
+        ["due_at"],
+        sqlite_where=on_its_way,
+        postgresql_where=on_its_way,
+    )
