@@ -3,10 +3,11 @@
 import datetime as dt
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenario.place import ROWS, Place, Provider
+from tests.scenario.place import ROWS, Place, Provider, simulated
 
 CAPPED = 6
 LOW, HIGH = "0.01", "1"  # dollars: for some rows of a priced table, and for all of them
@@ -23,6 +24,28 @@ def test_a_provider_that_refuses_more_than_it_can_serve_is_filled_and_rarely_ref
     assert stats["ok"] == 4_000
     assert stats["max_inflight"] == 40
     assert stats["requests"] <= 1.1 * 4_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--concurrency", "256")], ids=["found", "said"])
+def test_refusals_for_no_reason_slow_a_job_down_hardly_more_than_stumbles(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    spans: dict[str, float] = {}
+    for fault in ("--p500", "--p503"):
+        folder = tmp_path / fault
+        folder.mkdir()
+        settings = ("--latency", "const:50", "--capacity", "256", fault, "0.01")
+        with simulated(*settings) as provider, Place(folder, provider.url) as place:
+            place.table(5_000)
+            ended = place.run(*more)
+            assert ended.returncode == 0, ended.stderr
+            stats = provider.stats()
+        assert stats["ok"] == 5_000
+        assert 0.002 * 5_000 <= stats["requests"] - 5_000 <= 0.05 * 5_000
+        spans[fault] = stats["span_s"]
+    last_s = 3.0  # a row that is refused at the end waits its second, and may be refused again
+    assert spans["--p503"] <= 3 * spans["--p500"] + last_s
 
 
 @pytest.mark.parametrize("headers", ["told in headers", "learnt from refusals"])

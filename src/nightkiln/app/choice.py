@@ -6,18 +6,29 @@ only when named: money is never spent by surprise.
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from nightkiln.backends.engines.model_files import GGUF, HUB, IR_FILE
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Task
 from nightkiln.service.orders import Order
 
 ENDPOINT_SLOTS: Final = 1024  # at most; how many are used is found out
 PILOT: Final = "pilot"
+ENGINE: Final = "embedded openvino engine"
 _LOOK_S: Final = 0.05  # for a server on this machine to show that it is there
-_KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+_KEYS: Final = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+    "GROQ_API_KEY",
+    "MISTRAL_API_KEY",
+    "OPENROUTER_API_KEY",
+    "TOGETHER_API_KEY",
+)
 _SERVERS: Final = {
     8000: "vLLM",
     8080: "llama-server",
@@ -60,25 +71,38 @@ def choose(order: Order, environ: Mapping[str, str], *, why: str = "") -> Choice
         )
     if order.model is None:
         return Choice(
-            kind="openvino", model=PILOT, why="nothing else was named", notices=_notices(environ)
+            kind="openvino",
+            model=PILOT,
+            why=f"nothing else was named ({ENGINE})",
+            notices=_notices(environ),
         )
     if not is_model_file(order.model):
+        if Path(order.model).is_dir():
+            raise UsageError(f"the folder {order.model} holds no {IR_FILE}, so no model to run")
         raise UsageError(
             f"--model {order.model} needs --endpoint URL",
             hint="or name a GGUF file, an OpenVINO folder, or hf:org/repo[:file]",
         )
     notices = _notices(environ) if order.model == PILOT else ()
-    why = why or "a model file, named by --model"
+    named = "the pilot, named" if order.model == PILOT else f"{_what(order.model)}, named"
+    why = why or f"{named} by --model"
     kind = "embedding" if embeds else "openvino"
-    return Choice(kind=kind, model=order.model, why=why, notices=notices)
+    return Choice(kind=kind, model=order.model, why=f"{why} ({ENGINE})", notices=notices)
+
+
+def _what(model: str) -> str:
+    if model.startswith(HUB):
+        return "a model of a hub"
+    return "a model folder" if Path(model).expanduser().is_dir() else "a model file"
 
 
 def is_model_file(model: str) -> bool:
-    """True for what runs on this machine: the pilot, a path, or a file to fetch."""
+    """True for what runs here: the pilot, a path, a model's folder, or a name at a hub."""
     return (
         model == PILOT
-        or model.startswith(("hf:", "./", "../", "/", "~"))
-        or model.endswith(".gguf")
+        or model.startswith((HUB, "./", "../", "/", "~"))
+        or model.lower().endswith(GGUF)
+        or (Path(model) / IR_FILE).is_file()
     )
 
 

@@ -20,7 +20,6 @@ from nightkiln.app.parts import Crew
 from nightkiln.app.reading import Reading, progress_of
 from nightkiln.app.resuming import going_on
 from nightkiln.app.settings import load_settings
-from nightkiln.backends.spoken import encoder_of
 from nightkiln.config import Settings
 from nightkiln.core.errors import HomeBusy, IllegalMove
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Planned, Progressed
@@ -37,6 +36,7 @@ from nightkiln.service.orders import Order
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home, Lock
+from nightkiln.worker.forms import form_of
 
 Event: TypeAlias = Opened | Progressed | Noticed
 Listener: TypeAlias = Callable[[Event], None]
@@ -70,7 +70,9 @@ class Embedded(Reading):
         order = crew.order
         try:
             spec = submit.spec_of(order, source, model=crew.model)
-            return await planning.plan(self._context, order, spec, crew.backend, slots=crew.slots)
+            return await planning.plan(
+                self._context, order, spec, crew.backend, slots=crew.slots, why=crew.why
+            )
         finally:
             await crew.aclose()
 
@@ -96,7 +98,7 @@ class Embedded(Reading):
                 listen(Noticed(text=notice))
             planning.check_results(order, source)
             spec = submit.spec_of(order, source, model=crew.model)
-            encoder_of(crew.backend, spec)
+            form_of(spec, crew.backend)
             for notice in await planning.doubts(source):
                 listen(Noticed(text=notice))
             await planning.check_head(spec, reserved=order.reserved)
@@ -121,13 +123,13 @@ class Embedded(Reading):
         if not order.detached:
             found = await submit.find(self._context, spec)
             if not (submit.serves(found, new=order.new, again=order.again) and _is_over(found)):
-                await _make_ready(crew, spec, listen)
+                await _make_ready(crew, spec, listen, stop)
             return await submit.accept(self._context, spec, new=order.new, again=order.again)
         job, how = await submit.accept(self._context, spec, new=order.new, again=order.again)
         reused = job.totals.answered
         listen(Opened(job=job.id, how=how, state=job.state, rows=job.rows, reused=reused))
         if how not in _OVER and not stop.is_set():
-            await _make_ready(crew, job.spec, listen)
+            await _make_ready(crew, job.spec, listen, stop)
         return job, how
 
     async def resume(
@@ -149,8 +151,9 @@ class Embedded(Reading):
             self._settings,
             tell=lambda text: listen(Noticed(text=text)),
         ) as going:
-            for notice in await going.crew.start(job.spec):
+            for notice in going.crew.notices:
                 listen(Noticed(text=notice))
+            await _make_ready(going.crew, job.spec, listen, stop)
             if job.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
                 await moves.want(self._context, job.id, Wanted.RUN)
             run = self._run(going.crew.order, going.crew, listen=listen, stop=stop)
@@ -295,9 +298,18 @@ def _refuse_over(job: Job, to: JobState) -> None:
         raise IllegalMove(job.id, str(job.state), str(to), hint=hint)
 
 
-async def _make_ready(crew: Crew, spec: JobSpec, listen: Listener) -> None:
-    for notice in await crew.start(spec):
-        listen(Noticed(text=notice))
+async def _make_ready(crew: Crew, spec: JobSpec, listen: Listener, stop: asyncio.Event) -> None:
+    """Start the crew, unless told to stop first: then whatever follows sees the stop too."""
+    starting = asyncio.ensure_future(crew.start(spec))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for notice in starting.result() if starting.done() else ():
+            listen(Noticed(text=notice))
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
 
 
 def _is_over(found: Job | None) -> bool:

@@ -72,6 +72,7 @@ class JobRun:
         self._started = asyncio.get_running_loop().time()
         self._tally: Tally | None = None  # of the answers, when this run asked for any
         self._capped = False
+        self._told_of_deaths = False
         self._trial: Trial | None = None  # when this run only tried some rows
         self._heard: Heard | None = None  # of an endpoint, which may have models of its own choice
 
@@ -125,6 +126,11 @@ class JobRun:
             trial=self._trial,
             capped=self._capped,
             answered_by=names,
+            model=self._crew.model,
+            backend=", ".join(self._crew.names),
+            why=self._crew.why,
+            is_local=self._crew.model_file is not None,
+            engine_deaths=self._crew.deaths().count,
             bad_rows=self._order.bad_rows,
         )
 
@@ -258,15 +264,24 @@ class JobRun:
                 desk,
                 fleet=self._fleet(job, desk),
                 settings=RunSettings(slots=self._crew.slots, wait_s=self._order.wait_s),
-                on_live=lambda live: self.listen(
-                    Progressed(job=job.id, phase="running", rows=job.rows, live=live)
-                ),
+                on_live=lambda live: self._going(job, live),
                 stop=self._stop,
                 on_notice=lambda text: self.listen(Noticed(text=text)),
             )
             self._tally = runner.tally
             ending = await runner.run()
         return await self._after(job, ending, runner.waiting)
+
+    def _going(self, job: Job, live: Live) -> None:
+        """Tell how far it is, and once that an engine died."""
+        deaths = self._crew.deaths()
+        if deaths.count and not self._told_of_deaths:
+            self._told_of_deaths = True
+            text = (
+                f"the engine died and was started again; its rows are asked again: {deaths.reason}"
+            )
+            self.listen(Noticed(text=text))
+        self.listen(Progressed(job=job.id, phase="running", rows=job.rows, live=live))
 
     def _fleet(self, job: Job, desk: Desk) -> Fleet:
         fleet = parts.make_fleet(

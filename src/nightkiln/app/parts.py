@@ -18,7 +18,7 @@ from nightkiln.app.targets import Target
 from nightkiln.backends.base import PromptBackend
 from nightkiln.backends.credentials import parse_credential, resolve
 from nightkiln.backends.endpoints.openai import EndpointSettings
-from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.base import Deaths, EngineSettings
 from nightkiln.backends.engines.model_files import find_model
 from nightkiln.backends.prices import Price
 from nightkiln.backends.registry import engine, prompt_backend
@@ -85,6 +85,8 @@ class Crew(msgspec.Struct, frozen=True, kw_only=True):
     known_price: Price | None = None  # of an endpoint whose price is known
     model_file: Path | None = None  # of an engine of our own
     notices: tuple[str, ...] = ()
+    why: str = ""  # this backend and no other
+    deaths: Callable[[], Deaths] = Deaths  # of an engine of our own
     start: "Callable[[JobSpec], Awaitable[tuple[str, ...]]]"  # makes it ready; more notices
     cache: CacheLimits = CacheLimits()
     turns: int = 1  # of requests in flight, until a new one's turn has come and gone
@@ -124,7 +126,8 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
     limits = CacheLimits(
         size_bytes=round(settings.cache_gb * 1e9), age_s=settings.cache_days * 86_400.0
     )
-    return msgspec.structs.replace(crew, notices=(first, *choice.notices), cache=limits)
+    notices = (first, *choice.notices, *crew.notices)
+    return msgspec.structs.replace(crew, notices=notices, why=choice.why, cache=limits)
 
 
 def _with_room(crews: Sequence[Crew], room: int) -> list[Crew]:
@@ -202,12 +205,13 @@ def _endpoint(
 
 
 async def _engine(order: Order, choice: Choice) -> Crew:
+    told: list[str] = []
     if choice.model == PILOT:
         from nightkiln import pilot
 
         file = pilot.path()
     else:
-        file = await asyncio.to_thread(find_model, choice.model)
+        file = await asyncio.to_thread(find_model, choice.model, tell=told.append)
     settings = EngineSettings(model=file, kv_cache_gb=order.kv_cache_gb, precision=order.precision)
     made = engine(choice.kind)(settings)
     slots = order.concurrency or made.slots
@@ -223,6 +227,8 @@ async def _engine(order: Order, choice: Choice) -> Crew:
         slots=slots,
         price=_free,
         model_file=file,
+        notices=tuple(told),
+        deaths=lambda: made.deaths,
         start=start,
         turns=-(-slots // settings.side_by_side),
     )

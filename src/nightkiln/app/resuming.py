@@ -12,7 +12,6 @@ import msgspec
 from nightkiln.app import parts
 from nightkiln.app.parts import Crew
 from nightkiln.backends.base import Encoder
-from nightkiln.backends.spoken import encoder_of
 from nightkiln.config import Settings
 from nightkiln.core.answer import Reply
 from nightkiln.core.fault import Fault, FaultClass
@@ -21,6 +20,7 @@ from nightkiln.core.request import Prompt, Request
 from nightkiln.service.context import Context
 from nightkiln.service.manner import Changes, order_again
 from nightkiln.service.orders import Order
+from nightkiln.worker.forms import form_of
 
 
 class Going(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Going(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def going_on(  # noqa: PLR0913 - the job, how, and whom to tell
+async def going_on(
     context: Context,
     job: Job,
     changes: Changes,
@@ -48,7 +48,7 @@ async def going_on(  # noqa: PLR0913 - the job, how, and whom to tell
     parts.check_order(said)
     crew = await parts.make_crew(said, environ, settings)
     try:
-        encoder_of(crew.backend, job.spec)
+        form_of(job.spec, crew.backend)
         yield Going(said=said, crew=crew)
     finally:
         await crew.aclose()

@@ -19,7 +19,6 @@ from nightkiln.app.batchorder import batch_order
 from nightkiln.app.choice import PILOT, is_model_file
 from nightkiln.app.forecasting import Assumed, estimate
 from nightkiln.app.targets import order_under
-from nightkiln.backends.spoken import encoder_of
 from nightkiln.config import Settings
 from nightkiln.core.errors import IllegalMove, UsageError
 from nightkiln.core.events import Opening, Planned
@@ -31,6 +30,7 @@ from nightkiln.service.arriving import arrived
 from nightkiln.service.context import Context
 from nightkiln.service.manner import remember, text_of
 from nightkiln.service.orders import Order
+from nightkiln.worker.forms import form_of
 
 _OVER: Final = (Opening.FINISHED, Opening.WITH_ERRORS)
 
@@ -72,7 +72,7 @@ class Taking:
         try:
             order, backends = crew.order, len(crew.names)
             spec = submit.spec_of(order, source, model=crew.model)
-            encoder_of(crew.backend, spec)
+            form_of(spec, crew.backend)
             await planning.check_head(spec, reserved=order.reserved)
         finally:
             await crew.aclose()

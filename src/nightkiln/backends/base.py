@@ -1,7 +1,7 @@
 """The protocols every backend fulfils. One contract suite, `tests/contract`, holds them to it."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from nightkiln.core.answer import Reply
 from nightkiln.core.engineload import EngineLoad
@@ -11,6 +11,9 @@ from nightkiln.core.request import Prompt, Request
 
 Encoder: TypeAlias = Callable[[Prompt], bytes]
 """Turns a rendered row into a request body of the backend's dialect."""
+
+
+LARGER: Final = 2  # times the token budget, for an answer that did not fit its schema
 
 
 class PromptBackend(Protocol):
@@ -39,6 +42,23 @@ class PromptBackend(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and threads. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class KnowsItsBudget(Protocol):
+    """What a backend can do besides, where it knows how many tokens an answer may take.
+
+    It also knows that the same request brings the same answer, so that only a
+    larger budget is worth a second try.
+    """
+
+    def larger(self, spec: JobSpec) -> Encoder | None:
+        """What makes bodies for a second try; None where no budget is larger than the first."""
+        ...
+
+    def may_mend(self, reply: Reply) -> bool:
+        """True when a larger budget would have let this reply go on."""
         ...
 
 

@@ -174,6 +174,13 @@ def table_of(views: list[JobView]) -> str:
     )
 
 
+def _unseen(page: JobPage) -> str:
+    """What requests whose answer was never seen are called; here nobody can have charged any."""
+    from nightkiln.app.choice import is_model_file
+
+    return "asked again" if is_model_file(page.model) else "maybe billed"
+
+
 def page_of(page: JobPage) -> str:
     """Everything about one job, in lines."""
     state = page.standing.replace("_", " ") + (f" ({page.reason})" if page.reason else "")
@@ -192,7 +199,7 @@ def page_of(page: JobPage) -> str:
         ("cost", cost),
         *(("backend", share_words(share)) for share in page.backends),
         ("identical", _saved(page)),
-        ("maybe billed", count(page.maybe_billed) if page.maybe_billed else ""),
+        (_unseen(page), count(page.maybe_billed) if page.maybe_billed else ""),
         ("input", f"{page.input} ({bytes_of(page.input_bytes)})"),
         ("columns", ", ".join(page.columns)),
         *_times(page),

@@ -101,7 +101,12 @@ MODEL: Final = OptionGroup(
         " or responses.",
     ),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Most tokens of an answer."),
-    click.option("--temperature", type=float, metavar="X", help="[default: the model's own]"),
+    click.option(
+        "--temperature",
+        type=float,
+        metavar="X",
+        help="[default: the endpoint's own; of an engine here 0]",
+    ),
     click.option("--schema", metavar="FILE.json", help="A JSON schema that every answer must fit."),
     click.option("--seed", type=int, metavar="N", help="For models that take one."),
     click.option(

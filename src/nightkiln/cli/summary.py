@@ -27,6 +27,9 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     """The one JSON object of `run --json`."""
 
     job: str
+    model: str
+    backend: str  # all of them, where there are several
+    why: str  # this model and backend
     state: str
     reason: str
     rows: int
@@ -38,7 +41,8 @@ class EndedReport(msgspec.Struct, frozen=True, kw_only=True):
     saved_usd: float | None  # None: no price is known
     truncated: int
     attempts: int
-    maybe_billed: int
+    maybe_billed: int  # sent, and no answer seen
+    engine_deaths: int  # of an engine here: it was started again
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -73,6 +77,9 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
     totals = ended.totals
     return EndedReport(
         job=ended.job,
+        model=ended.model,
+        backend=ended.backend,
+        why=ended.why,
         state=str(ended.state),
         reason=ended.reason,
         rows=ended.rows,
@@ -85,6 +92,7 @@ def report_of(ended: Ended, *, exit_code: int) -> EndedReport:
         truncated=totals.truncated,
         attempts=totals.attempts,
         maybe_billed=totals.maybe_billed,
+        engine_deaths=ended.engine_deaths,
         input_tokens=totals.input_tokens,
         cached_tokens=totals.cached_tokens,
         output_tokens=totals.output_tokens,
@@ -176,7 +184,15 @@ def _figures(ended: Ended, model: str) -> list[str]:
         lines.append(_line("speed", speed))
     lines.append(_line("cost", _cost(ended, model)))
     lines += [_line("backend", share_words(share)) for share in ended.shares]
-    if ended.spent.maybe_billed:
+    if ended.engine_deaths:
+        times = "once" if ended.engine_deaths == 1 else f"{count(ended.engine_deaths)} times"
+        lines.append(
+            _line("engine", f"died {times} and was started again; its rows were asked again")
+        )
+    if ended.spent.maybe_billed and ended.is_local:
+        said = f"{count(ended.spent.maybe_billed)} rows whose answer was not kept"
+        lines.append(_line("asked again", said))
+    elif ended.spent.maybe_billed:
         lines.append(
             _line("maybe billed", f"{count(ended.spent.maybe_billed)} requests were sent and")
             + " their answer never seen; a provider may have charged them"
@@ -228,6 +244,7 @@ def plan_of(planned: Planned) -> str:
         _line("columns", ", ".join(planned.columns)),
         *_bad_of(planned),
         _line("model", planned.model),
+        *([_line("why", planned.why)] if planned.why else []),
         _line("backend", f"{planned.backend}, up to {planned.concurrency:,} requests at once"),
         _line("job", job),
         _line("output", planned.output or "stays in the home"),

@@ -145,10 +145,12 @@ class Values(Section, frozen=True, kw_only=True):
         Text | None, Means("a model, or the NAME of a `[models.NAME]`", default="the pilot")
     ] = None
     max_tokens: Annotated[
-        Count | None, Means("most tokens of an answer", default="the model's own")
+        Count | None,
+        Means("most tokens of an answer", default="the endpoint's own; 256 of an engine here"),
     ] = None
     temperature: Annotated[
-        NotNegative | None, Means("how freely a model answers", default="the model's own")
+        NotNegative | None,
+        Means("how freely a model answers", default="the endpoint's own; 0 of an engine here"),
     ] = None
     concurrency: Annotated[
         Slots | None,

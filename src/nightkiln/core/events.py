@@ -87,6 +87,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     trial: Trial | None = None  # some rows were tried, and the rest waits for a word
     shares: tuple[BackendShare, ...] = ()  # where the rows went to several backends
     answered_by: tuple[str, ...] = ()  # models that answered this run and were not asked
+    model: str = ""
+    backend: str = ""  # all of them, where there are several
+    why: str = ""  # this model and backend
+    is_local: bool = False  # nobody can have charged anything
+    engine_deaths: int = 0  # of an engine here, in this run: it was started again
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +120,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     model: str
     backend: str
+    why: str = ""  # this model and backend
     concurrency: int
     opening: Opening
     job: JobId | None  # the job it would attach to

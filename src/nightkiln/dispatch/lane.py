@@ -70,7 +70,6 @@ class Lane:
         self._heart: asyncio.TimerHandle | None = None
         self._beat_at = 0.0  # loop time
         self.refused_at = -math.inf  # loop time; the last fault that made a row wait
-        self._blocked_until = 0.0  # loop time; a throttle asked us to wait
         self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -113,7 +112,7 @@ class Lane:
         if self.breaker.is_open:
             return self.breaker.reason
         now = self._loop.time()
-        wait = max(self._blocked_until, self.gate.pacer.ready_at(now)) - now
+        wait = max(self.gate.held_until, self.gate.pacer.ready_at(now)) - now
         if wait > 0.5 and not self.in_flight:
             return f"throttled by {self.backend.name} for {wait:.0f} s"
         if self.held is not None and not self.in_flight:
@@ -161,7 +160,7 @@ class Lane:
 
     def may_serve(self, now: float, *, within_s: float = 0.0) -> bool:
         """True when nothing but full slots keeps a row from going out here by then."""
-        if self.breaker.is_open or self.stopping or self._blocked_until > now + within_s:
+        if self.breaker.is_open or self.stopping or self.gate.held_until > now + within_s:
             return False
         return self.gate.pacer.ready_at(now) <= now + within_s
 
@@ -241,7 +240,7 @@ class Lane:
             return False  # whoever comes back goes on
         if self.breaker.is_open:
             when = max(when, self.breaker.next_at() or 0.0)
-        when = max(when, self._blocked_until)
+        when = max(when, self.gate.held_until)
         if when > now:
             self._wakeups.at(when)
             return False
@@ -347,7 +346,7 @@ class Lane:
             try_.chunk.answered(try_.row, attempt, reply)
             if try_.key is not None:
                 self._joins.answered(try_, attempt, reply)
-        elif try_.larger:
+        elif try_.larger or not try_.chunk.may_mend(reply, self.form):
             try_.chunk.failed(try_.row, attempt, misfit)
         else:
             try_.larger = True
@@ -383,8 +382,6 @@ class Lane:
         try_.chunk.faulted(try_.row, attempt)
         try_.retrying = fault
         self.refused_at = now
-        if fault.kind is FaultClass.THROTTLE:
-            self._blocked_until = max(self._blocked_until, now + (fault.retry_after_s or 0.0))
         self._give_back(try_, fault, now, delay)
 
     def _give_back(self, try_: Try, fault: Fault, now: float, delay: float) -> None:

@@ -72,6 +72,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     encode: Encoder
     larger: Encoder | None = None  # with a larger token budget, for an answer that did not fit
+    may_mend: Callable[[Reply], bool] = lambda _: True  # for `larger`, once a reply did not fit
     misfit: Callable[[Reply], Fault | None] | None = None  # why a reply is not what was asked
     keep_bodies: bool = False
     task: Task = Task.CHAT
@@ -173,6 +174,14 @@ class OpenChunk:
     def misfit(self, reply: Reply) -> Fault | None:
         """Why a reply is not what the job asks for, or None."""
         return None if self._form.misfit is None else self._form.misfit(reply)
+
+    def may_mend(self, reply: Reply, form: Form | None) -> bool:
+        """True when a second try may bring what this reply is not.
+
+        `form` is that of the backend that gave it, where it is asked in another way.
+        """
+        form = form or self._form
+        return form.larger is not None and form.may_mend(reply)
 
     def sent(self, row: int, number: int, backend: str) -> "asyncio.Future[None]":
         """Journal that a try is about to leave; it may when the future is done."""

@@ -5,7 +5,9 @@ in flight a refusal is the limiter's: whether the backend counts requests or
 slots, fewer in flight are fewer refusals. Where only a few may be in flight, one
 more or less is too coarse, and a number that was borne and is refused later is
 a rate: there the pacer learns it, and from then on refusals are the pacer's until
-it forgets. Pure: `now` is in seconds.
+it forgets. Refusals that are noise are nobody's: `plan.refusals` lets them pass, and what
+they did until that was clear is undone. And of rates only throttles (429) tell: a
+backend that says it is overloaded means its slots. Pure: `now` is in seconds.
 """
 
 import math
@@ -15,12 +17,12 @@ from nightkiln.core.engineload import EngineLoad
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.limits import Limits
 from nightkiln.core.usage import Usage
-from nightkiln.plan.limiter import AdaptiveLimit
+from nightkiln.plan.limiter import AdaptiveLimit, Phase
 from nightkiln.plan.pacing import Pacer
+from nightkiln.plan.refusals import REFUSED, Verdict
 
 FEW: Final = 32  # in flight: fewer are too coarse to meet a rate with
 TIMEOUT: Final = "timeout"  # the code of a fault that was our own patience's end
-_REFUSED: Final = frozenset({FaultClass.THROTTLE, FaultClass.OVERLOAD})
 _JUDGED: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.INCOMPLETE})
 
 
@@ -38,6 +40,11 @@ class Gate:
         if in_flight >= self.limiter.limit:
             return math.inf
         return self.pacer.ready_at(now)
+
+    @property
+    def held_until(self) -> float:
+        """Until when the backend has asked everybody to wait; row by row it asks for more."""
+        return self.limiter.refusals.hold.until
 
     def sent(self, now: float, in_flight: int) -> int:
         """A request leaves; `in_flight` counts it. The stamp comes back with its end."""
@@ -61,17 +68,34 @@ class Gate:
         self, now: float, stamp: int, fault: Fault, *, in_flight: int, latency_s: float
     ) -> None:
         """A request ended in a fault; `in_flight` does not count it any more."""
-        if fault.kind in _REFUSED:
-            self._refused(now, stamp, in_flight)
+        if self.limiter.is_held(stamp) or self.limiter.phase is Phase.START:
+            self.limiter.refusals.hold.asked(now, stamp, fault)  # a trial takes itself back
+        if fault.kind in REFUSED:
+            self._refused(now, stamp, fault.kind, in_flight)
         elif fault.kind is FaultClass.AMBIGUOUS and fault.code == TIMEOUT:
             self.limiter.timed_out(now, stamp)
         elif fault.kind in _JUDGED:
             self.limiter.answered(now, stamp, latency_s=latency_s)
 
-    def _refused(self, now: float, stamp: int, in_flight: int) -> None:
-        if self.pacer.is_learnt:
-            self.pacer.throttled(now)
-            return
-        was_borne = self.limiter.refused(now, stamp, in_flight=in_flight)
-        if was_borne and self.limiter.limit < FEW and self.pacer.throttled(now):
-            self.limiter.relax(now, FEW)
+    def _refused(self, now: float, stamp: int, kind: FaultClass, in_flight: int) -> None:
+        limiter, pacer = self.limiter, self.pacer
+        rate = pacer.learnt if kind is FaultClass.THROTTLE else None
+        level = rate
+        if rate is None and limiter.is_held(stamp):
+            level = float(min(limiter.limit, in_flight + 1))
+        verdict = limiter.refusals.refused(kind, stamp, level, by_rate=rate is not None)
+        if verdict is Verdict.NOISE:
+            began_at = limiter.refusals.began_at(kind)
+            if rate is None:
+                limiter.restore(now, began_at)
+            else:
+                pacer.forget()
+                limiter.relax(now, FEW)
+        elif verdict is Verdict.EDGE or verdict is Verdict.DOUBTED:
+            if rate is not None:
+                pacer.throttled(now)
+                return
+            was_borne = limiter.refused(now, stamp, in_flight=in_flight)
+            teaches = verdict is Verdict.EDGE and kind is FaultClass.THROTTLE and was_borne
+            if teaches and limiter.limit < FEW and pacer.throttled(now):
+                limiter.relax(now, FEW)

@@ -22,8 +22,9 @@ back, so it lasts about one latency, whatever that is. Three phases:
 A refusal (429, 503, 529) cuts, but only if its request was sent after the last
 cut: what was in flight then says nothing new. The first cut is small, for a
 wall is found exactly; cuts that follow each other are not, for then it is no
-wall but an outage. Rounds in which our own loop was late are not judged at all,
-and a limit that is not used does not grow.
+wall but an outage. Refusals that no cut ends are noise: `plan.refusals` tells which
+those are, and what they cut is given back. Rounds in which our own loop was late are
+not judged at all, and a limit that is not used does not grow.
 
 An engine that tells how many run and how many wait (vLLM, SGLang, llama-server) needs
 no trials. While its looks are fresh, in the phase *watched*, its own count sets the
@@ -42,6 +43,7 @@ from typing import Final
 
 from nightkiln.core.engineload import EngineLoad
 from nightkiln.plan.queueing import FRESH_S, WAITING_LEAST, EngineQueue, has_room
+from nightkiln.plan.refusals import Refusals
 
 START: Final = 16
 MOST: Final = 1024
@@ -98,6 +100,8 @@ class AdaptiveLimit:
         self.adapts = self._limit < self._most  # else somebody said it, and only refusals cut it
         # The round in work.
         self._round = 0
+        self._sent = 0  # the number of the last request
+        self._first = 0  # of the round
         self._began = math.nan
         self._answers = 0  # all that came back in it
         self._turned = 0  # of them, those sent in it
@@ -124,8 +128,10 @@ class AdaptiveLimit:
         self._step = 0
         self._first_step = 0
         # Being refused.
+        self.refusals = Refusals()
+        self._broken_off = False  # the start, by a refusal
         self._wall: float | None = None
-        self._cut_round = 0
+        self._cut_at = 0  # what was sent before says nothing of the cut
         self._cuts = 0  # in a row
         # Watching the engine.
         self._engine = EngineQueue(floor=START)
@@ -141,19 +147,20 @@ class AdaptiveLimit:
     # -- what happened
 
     def sent(self, now: float, in_flight: int) -> int:
-        """A request leaves; `in_flight` counts it. The stamp comes back with it."""
+        """A request leaves; `in_flight` counts it. Its number comes back with it."""
         if math.isnan(self._began):
             self._began = self._silent_since = now
         if in_flight > self._peak:
             self._peak = in_flight
-        return self._round
+        self._sent += 1
+        return self._sent
 
     def answered(self, now: float, stamp: int, *, latency_s: float, tokens: int = 0) -> None:
         """A request came back with an answer of so many tokens, or with a fault of its own."""
         self._answers += 1
         self._since_look += 1
         self._latency += latency_s / (_TOKENS + tokens)
-        if stamp == self._round:
+        if stamp >= self._first:
             self._turned += 1
             if (
                 self._turned >= _TURNED * self._limit
@@ -162,16 +169,21 @@ class AdaptiveLimit:
             ):
                 self._end_round(now)
 
+    def is_held(self, stamp: int) -> bool:
+        """True for a request that was sent under a level that is neither tried nor grown."""
+        return stamp >= self._cut_at and self.phase in (Phase.HOLD, Phase.WATCHED)
+
     def refused(self, now: float, stamp: int, *, in_flight: int) -> bool:
         """A request came back because we are too many; `in_flight` does not count it.
 
         True when a limit was refused that had been borne before. A wall that stands
         does no such thing: it has moved, or it is not our number that is limited.
         """
-        if stamp < self._cut_round:
+        if stamp < self._cut_at:
             return False
         was_borne = self.phase in (Phase.HOLD, Phase.WATCHED)
         flying = min(self._limit, float(in_flight + 1))
+        self._broken_off |= self.phase is Phase.START
         if self.phase is Phase.START and self._round:
             cut = min(self._before, flying)
             self._trial_after, self._first_step = 1, _QUICK
@@ -186,20 +198,29 @@ class AdaptiveLimit:
             self._first_step = _QUICK if self._cuts > 1 else 0  # we have fallen too deep
         self._wall = flying
         self._hold(now, min(cut, self._limit - 1))
-        self._cut_round = self._round
+        self._cut_at = self._first
         return was_borne
 
     def relax(self, now: float, limit: int) -> None:
         """Something else holds us back from here on: at least so many may be in flight."""
         self._wall, self._cuts, self._trial_after = None, 0, _FIRST_TRIAL
         self._hold(now, max(self._limit, float(limit)))
-        self._cut_round = self._round
+        self._cut_at = self._first
+
+    def restore(self, now: float, level: float) -> None:
+        """What cut us was noise: back to this, and a start that it broke off goes on from there."""
+        self.relax(now, math.ceil(level) if self.adapts else int(self._most))
+        self._trial_after, self._next_is_down = 1, False
+        if self._broken_off and self.adapts:
+            self.phase, self._before = Phase.START, self._limit
+            self._best, self._best_rate, self._vain = self._limit, 0.0, 0
+        self._broken_off = False
 
     def timed_out(self, now: float, stamp: int) -> None:
         """A request had no answer in time: half as many, once for all that were in flight."""
-        if self.adapts and stamp >= self._cut_round:
+        if self.adapts and stamp >= self._cut_at:
             self._hold(now, self._limit / 2)
-            self._cut_round = self._round
+            self._cut_at = self._first
             self._calm_until = now + _CALM_S
 
     def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
@@ -273,6 +294,7 @@ class AdaptiveLimit:
 
     def _next_round(self, now: float) -> None:
         self._round += 1
+        self._first = self._sent + 1
         self._began = now
         self._answers = self._turned = self._peak = 0
         self._latency = 0.0

@@ -90,6 +90,15 @@ class Pacer:
         """True while refusals have taught a rate; they then say nothing about concurrency."""
         return self._learnt is not None
 
+    @property
+    def learnt(self) -> float | None:
+        """The rate that refusals have taught; None while there is none."""
+        return None if self._learnt is None else self._learnt.rate
+
+    def forget(self) -> None:
+        """Those refusals meant nothing: what they taught goes."""
+        self._learnt, self._window = None, math.nan
+
     def ready_at(self, now: float) -> float:
         """When the next request may leave; at most `now` means at once."""
         self._begin(now)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ _DEPENDENCIES: Final = (
     "sqlalchemy",
     "uvloop",
 )
+_LOCAL: Final = ("gguf", "huggingface_hub", "numpy", "openvino", "openvino_genai", "tokenizers")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def checkup(home: Path, *, named_by: str = "") -> list[Finding]:
     """Everything there is to say about this machine and this home."""
     findings = [_python(), Finding(name="nightkiln", ok=True, detail=__version__)]
-    findings += [_dependencies(), _uvloop(), _clock(), _open_files(), _home(home, named_by)]
+    findings += [
+        _dependencies(),
+        _local(),
+        _uvloop(),
+        _clock(),
+        _open_files(),
+        _home(home, named_by),
+    ]
     folder = _nearest(home)
     if os.access(folder, os.W_OK | os.X_OK):
         findings += [_space(folder), *_tried(folder)]
@@ -85,6 +94,18 @@ def _dependencies() -> Finding:
             fix=f"pip install {' '.join(missing)}",
         )
     return Finding(name="dependencies", ok=True, detail=", ".join(shown))
+
+
+def _local() -> Finding:
+    missing = [name for name in _LOCAL if find_spec(name) is None]
+    if not missing:
+        return Finding(name="local models", ok=True, detail="the extra `local` is there")
+    return Finding(
+        name="local models",
+        ok=None,
+        detail=f"no model can run here, the pilot neither; missing: {', '.join(missing)}",
+        fix='pip install "nightkiln[local]"',
+    )
 
 
 def _uvloop() -> Finding:

@@ -32,7 +32,13 @@ _DOUBTED_ROWS: Final = 20
 
 
 async def plan(
-    context: Context, order: Order, spec: JobSpec, backend: PromptBackend, *, slots: int
+    context: Context,
+    order: Order,
+    spec: JobSpec,
+    backend: PromptBackend,
+    *,
+    slots: int,
+    why: str = "",
 ) -> Planned:
     """Check everything that can be checked, and say what would happen.
 
@@ -53,6 +59,7 @@ async def plan(
         columns=read.columns,
         model=spec.model,
         backend=backend.name,
+        why=why,
         concurrency=slots,
         opening=submit.opening_of(known),
         job=None if known is None else known.id,

@@ -160,6 +160,8 @@ def spec_of(order: Order, source: SourceSpec, *, model: str) -> JobSpec:
     schema = order.output_schema
     if schema is not None:
         AnswerSchema(schema)
+    if source.batch is None:
+        _refuse_logprobs(order.sampling)
     return JobSpec(
         source=source,
         prompt=order.prompt if source.batch is None else PromptSpec(),
@@ -170,6 +172,17 @@ def spec_of(order: Order, source: SourceSpec, *, model: str) -> JobSpec:
         output_schema=None if schema is None else schema.decode().strip(),
         label=order.label,
     )
+
+
+def _refuse_logprobs(sampling: Sampling) -> None:
+    """A table's answers have no column for them, so they would be paid for and lost."""
+    for name in ("logprobs", "top_logprobs"):
+        said = sampling.extra.get(name)
+        if said is not None and bytes(said).strip() not in (b"false", b"null", b"0"):
+            raise UsageError(
+                f"{name} are asked for, and a table has no column for them",
+                hint="ask with a file of OpenAI's batch lines: its results are whole answers",
+            )
 
 
 def identity_of(spec: JobSpec) -> str:

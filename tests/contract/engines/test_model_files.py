@@ -116,6 +116,18 @@ def test_a_hub_out_of_reach_is_said_to_be_so(hub: Hub, tmp_path: Path) -> None:
         assert "--model" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["hf:org/tiny", "hf:org/tiny:tiny.gguf"])
+def test_what_was_fetched_before_is_used_when_the_hub_is_gone(
+    hub: Hub, model: Path, tmp_path: Path, name: str
+) -> None:
+    find_model(name, hub_url=hub.url, cache=tmp_path)
+    gone, told = hub.url.replace(str(hub.server_port), "1"), list[str]()
+    found = find_model(name, hub_url=gone, cache=tmp_path, tell=told.append)
+    assert found.read_bytes() == model.read_bytes()
+    assert len(told) == (name == "hf:org/tiny")
+    assert all("out of reach" in text and "fetched before" in text for text in told)
+
+
 @pytest.mark.parametrize("name", ["no/such/file.gguf", "hf:nothing", "hf:/x"])
 def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
     with pytest.raises(UsageError):

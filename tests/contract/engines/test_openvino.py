@@ -12,6 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from nightkiln.backends.base import Encoder
+from nightkiln.backends.engines.asking import (
+    DEFAULT_MAX_TOKENS,
+    BodyEncoder,
+    EngineSampling,
+)
 from nightkiln.backends.engines.base import EngineSettings
 from nightkiln.backends.engines.openvino import OpenVINOEngine
 from nightkiln.core.answer import Reply
@@ -22,6 +28,7 @@ from nightkiln.core.request import Request
 
 F = FaultClass
 Ask: TypeAlias = Callable[..., Awaitable[Reply | Fault]]
+PLENTY = 60.0
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -128,22 +135,56 @@ async def test_a_job_that_keeps_bodies_gets_one_in_openais_form(
     assert body["choices"][0]["finish_reason"] == reply.finish_reason
 
 
-async def test_a_schema_no_engine_can_follow_is_found_before_any_row(
+async def test_a_schema_that_no_grammar_follows_is_refused_before_anything_is_loaded(
     engine: OpenVINOEngine, spec_of: Callable[..., JobSpec], ask: Ask
 ) -> None:
     schema = '{"type":"object","properties":{"code":{"type":"string","pattern":"(?<=x)y"}}}'
     spec = msgspec.structs.replace(spec_of({"max_tokens": 4}), output_schema=schema)
-    with pytest.raises(UsageError, match=r"cannot follow the schema .*pattern.*[Ll]ookbehind"):
+    why = r"cannot follow the schema .*pattern.*[Ll]ookbehind"
+    with pytest.raises(UsageError, match=why):
+        engine.encoder(spec)
+    with pytest.raises(UsageError, match=why):
+        engine.larger(spec)
+    with pytest.raises(UsageError, match=why):
         await engine.start(spec)
+    body = BodyEncoder(None, EngineSampling(max_tokens=4, schema=schema)).encode("x")
     deadline = asyncio.get_running_loop().time() + 60
-    body = engine.encoder(spec)("x")
     faults = await asyncio.gather(
         *(engine.answer(Request(n, body), deadline=deadline) for n in range(8)),
     )
     for fault in map(bad, faults):
         assert (fault.kind, fault.code, fault.sent) == (F.PERMANENT, "schema_refused", False)
     good(await ask("x", max_tokens=2))
-    assert engine.pump.restarts == 1
+    assert engine.pump.restarts == 0
+
+
+async def test_a_second_try_takes_twice_the_tokens_as_far_as_the_context_holds_them(
+    engine: OpenVINOEngine, spec_of: Callable[..., JobSpec]
+) -> None:
+    schema = '{"type":"string","minLength":4000}'
+    deadline = asyncio.get_running_loop().time() + PLENTY
+
+    async def asked(encode: Encoder | None, prompt: str) -> Reply:
+        assert encode is not None
+        return good(await engine.answer(Request(0, encode(prompt)), deadline=deadline))
+
+    def job(budget: int | None) -> JobSpec:
+        sampling = {} if budget is None else {"max_tokens": budget}
+        return msgspec.structs.replace(spec_of(sampling), output_schema=schema)
+
+    first = await asked(engine.encoder(job(6)), "x")
+    second = await asked(engine.larger(job(6)), "x")
+    assert (first.usage.output_tokens, second.usage.output_tokens) == (6, 12)
+    assert engine.may_mend(first)
+    room = engine.context - first.usage.input_tokens
+    # A budget above half the context: the second try has what the prompt leaves.
+    whole = await asked(engine.larger(job(room - 2)), "x")
+    assert whole.usage.output_tokens == room
+    assert not engine.may_mend(whole)  # the context is used up
+    assert not engine.may_mend(msgspec.structs.replace(first, finish_reason="stop"))
+    assert engine.larger(job(engine.context - 1)) is None
+    told = json.loads(engine.larger(job(None))("x"))["sampling"]  # type: ignore[misc]
+    assert told["max_tokens"] == min(2 * DEFAULT_MAX_TOKENS, engine.context - 1)
 
 
 @pytest.mark.parametrize("seed", range(3))

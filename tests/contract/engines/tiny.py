@@ -56,12 +56,22 @@ def train_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_model(path: Path, *, seed: int = 7, pre: str = "smollm") -> Path:
+def write_model(
+    path: Path,
+    *,
+    seed: int = 7,
+    pre: str = "smollm",
+    template: str = TEMPLATE,
+    has_end: bool = True,
+) -> Path:
     """Write the model as GGUF and return its path."""
     tokenizer = train_tokenizer()
     writer = gguf.GGUFWriter(path, "llama")
     _write_settings(writer)
     _write_tokenizer(writer, tokenizer, pre)
+    writer.add_chat_template(template)
+    if has_end:
+        writer.add_eos_token_id(2)
     _write_weights(writer, np.random.default_rng(seed))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -94,10 +104,8 @@ def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer, pre: str) ->
     writer.add_token_types([CONTROL if token in SPECIAL else NORMAL for token in by_id])
     writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
     writer.add_bos_token_id(0)
-    writer.add_eos_token_id(2)
     writer.add_pad_token_id(0)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
 
 
 def _write_weights(writer: gguf.GGUFWriter, dice: np.random.Generator) -> None:

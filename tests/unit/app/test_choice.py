@@ -1,6 +1,7 @@
 """Which backend answers: what was named, else the pilot, and nothing that was only seen."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +21,24 @@ def test_an_endpoint_is_used_when_it_is_named() -> None:
     assert (chosen.kind, chosen.model, chosen.notices) == ("openai", "m", ())
 
 
-@pytest.mark.parametrize("model", ["./a.gguf", "/models/a", "hf:org/repo", "b.gguf", "~/m"])
+@pytest.mark.parametrize(
+    "model", ["./a.gguf", "/models/a", "hf:org/repo", "b.gguf", "B.GGUF", "~/m"]
+)
 def test_a_model_file_runs_in_this_process(model: str) -> None:
     assert choose(order(model=model), {}).kind == "openvino"
+
+
+def test_a_folder_here_runs_when_it_holds_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "enc").mkdir()
+    with pytest.raises(UsageError, match=r"enc holds no openvino_model\.xml"):
+        choose(order(model="enc"), {})
+    (tmp_path / "enc" / "openvino_model.xml").touch()
+    assert choose(order(model="enc"), {}).why == (
+        "a model folder, named by --model (embedded openvino engine)"
+    )
 
 
 @pytest.mark.parametrize(

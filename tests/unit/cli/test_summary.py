@@ -147,6 +147,27 @@ would ask 2,000 of 2,000 rows; nothing was sent
     )
 
 
+def test_nobody_can_have_charged_what_was_asked_on_this_machine() -> None:
+    text = summary_of(ended(is_local=True), model="m", again=AGAIN)
+    assert "  asked again   3 rows whose answer was not kept\n" in text
+    assert "billed" not in text
+    assert "charged" not in text
+
+
+@pytest.mark.parametrize(("deaths", "said"), [(1, "died once and was"), (3, "died 3 times and")])
+def test_an_engine_that_died_is_counted(deaths: int, said: str) -> None:
+    assert f"  engine        {said}" in summary_of(
+        ended(engine_deaths=deaths), model="m", again=AGAIN
+    )
+    assert "engine" not in summary_of(ENDED, model="m", again=AGAIN)
+    assert report_of(ended(engine_deaths=deaths), exit_code=0).engine_deaths == deaths
+
+
+def test_the_object_names_model_backend_and_why() -> None:
+    report = report_of(ended(model="m", backend="h:1", why="named by --endpoint"), exit_code=0)
+    assert (report.model, report.backend, report.why) == ("m", "h:1", "named by --endpoint")
+
+
 def test_models_that_were_not_asked_are_named() -> None:
     text = summary_of(ended(answered_by=("n", "o", "p", "q")), model="m", again=AGAIN)
     assert "  model         asked m, answered by n and o and p and 1 more\n" in text

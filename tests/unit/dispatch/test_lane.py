@@ -121,6 +121,20 @@ def test_a_throttle_holds_everybody_until_it_is_over(on_stage: Run) -> None:
     on_stage(play)
 
 
+def test_a_throttle_among_many_answers_holds_its_row_alone(on_stage: Run) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.add(range(100))
+        await stage.until_answered()
+        stage.backend.script(prompt_of(100), [fault(F.THROTTLE, retry_after_s=20.0)])
+        began = asyncio.get_running_loop().time()
+        await stage.add(range(100, 200))
+        await stage.until_answered()
+        assert [row for at, row in stage.backend.seen if at >= began + 5.0] == [100]
+        assert stage.backend.asks[100] == 2
+
+    on_stage(play)
+
+
 def test_an_attempt_that_takes_too_long_is_ended(on_stage: Run) -> None:
     async def play(stage: Stage) -> None:
         stage.backend.shut()

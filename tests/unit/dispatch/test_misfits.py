@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from nightkiln.core.answer import Reply
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.request import Prompt
@@ -51,5 +53,20 @@ def test_a_second_misfit_is_the_row_s_fault(on_stage: Run) -> None:
         await stage.add([0], form=form([]))
         await stage.until_answered()
         assert (stage.answers()[0].fault, stage.backend.asks[0]) == (CUT, 2)
+
+    on_stage(play)
+
+
+def test_what_a_second_try_cannot_mend_is_not_asked_for_again(on_stage: Run) -> None:
+    async def play(stage: Stage) -> None:
+        for row in range(2):
+            stage.backend.script(prompt_of(row), [Reply(text="cut")] * 9)
+        none = msgspec.structs.replace(form([]), larger=None)
+        futile = msgspec.structs.replace(form([]), may_mend=lambda _: False)
+        await stage.add([0], form=none)
+        await stage.add([1], form=futile)
+        await stage.until_answered()
+        assert [answer.fault for answer in stage.answers().values()] == [CUT, CUT]
+        assert (stage.backend.asks[0], stage.backend.asks[1]) == (1, 1)
 
     on_stage(play)

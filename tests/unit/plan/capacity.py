@@ -18,6 +18,7 @@ from nightkiln.core.usage import Usage
 from nightkiln.plan.gate import Gate
 
 THROTTLED = Fault(kind=FaultClass.THROTTLE, code="rate_limit_exceeded", status=429)
+UNAVAILABLE = Fault(kind=FaultClass.OVERLOAD, code="http_503", status=503)
 Service = Callable[[random.Random, int], float]  # (dice, running) -> seconds
 WARM_S = 10.0
 TICK_S = 0.1
@@ -40,6 +41,9 @@ class Backend:
     service: Service
     slots: Callable[[float], float] = lambda _now: math.inf
     refuses: bool = True
+    full: Fault = THROTTLED  # what it refuses with
+    noise: Callable[[float], float] = lambda _now: 0.0  # the share refused for no reason ...
+    noisy: Fault = UNAVAILABLE  # ... and with what
     rpm: float = 0.0
     burst: float = 0.0
     tells: bool = False  # of its rate limit, in the headers
@@ -79,6 +83,12 @@ class Outcome:
     all_answers: int = 0
     all_refusals: int = 0
     most_in_flight: int = 0
+    lowest: float = math.inf  # the fewest that the gate would let go at once, after the warm-up
+
+    @property
+    def calls(self) -> float:
+        """Requests an answer."""
+        return (self.answers + self.refusals) / max(1, self.answers)
 
     @property
     def rate(self) -> float:
@@ -97,6 +107,7 @@ class Traffic:
     def __init__(self, backend: Backend, gate: Gate, *, seed: int, rtt: float = 0.0002) -> None:
         self._backend, self._gate, self._rtt = backend, gate, rtt
         self._dice = random.Random(seed)
+        self._chance = random.Random(seed + 1)  # of noise; the other dice fall as without it
         self._events: list[tuple[float, int, str, Any]] = []
         self._count = 0
         self._in_flight = 0
@@ -112,6 +123,8 @@ class Traffic:
                 break
             getattr(self, f"_{kind}")(now, what, out)
             out.most_in_flight = max(out.most_in_flight, self._in_flight)
+            if now > WARM_S:
+                out.lowest = min(out.lowest, self._gate.limiter.limit)
         return out
 
     def _at(self, when: float, kind: str, what: Any) -> None:
@@ -119,7 +132,7 @@ class Traffic:
         heapq.heappush(self._events, (when, self._count, kind, what))
 
     def _pump(self, now: float) -> None:
-        while (ready := self._gate.ready_at(now, self._in_flight)) <= now:
+        while (ready := self._ready_at(now)) <= now:
             self._in_flight += 1
             stamp = self._gate.sent(now, self._in_flight)
             self._at(now + self._rtt / 2, "arrive", (now, stamp))
@@ -127,6 +140,9 @@ class Traffic:
             self._wake_at = ready
             if ready < math.inf:
                 self._at(ready, "wake", None)
+
+    def _ready_at(self, now: float) -> float:
+        return max(self._gate.held_until, self._gate.ready_at(now, self._in_flight))
 
     def _tick(self, now: float, _what: Any, _out: Outcome) -> None:
         self._gate.limiter.tick(now)
@@ -139,8 +155,10 @@ class Traffic:
     def _arrive(self, now: float, request: Any, _out: Outcome) -> None:
         backend = self._backend
         is_full = backend.running >= backend.slots(now)
-        if not backend.admits(now) or (is_full and backend.refuses):
-            self._at(now + self._rtt / 2, "refuse", request)
+        if self._chance.random() < backend.noise(now):
+            self._at(now + self._rtt / 2, "refuse", (*request, backend.noisy))
+        elif not backend.admits(now) or (is_full and backend.refuses):
+            self._at(now + self._rtt / 2, "refuse", (*request, backend.full))
         elif is_full:
             backend.queue.append(request)
         else:
@@ -170,11 +188,9 @@ class Traffic:
         self._pump(now)
 
     def _refuse(self, now: float, request: Any, out: Outcome) -> None:
-        sent_at, stamp = request
+        sent_at, stamp, fault = request
         self._in_flight -= 1
         out.all_refusals += 1
         out.refusals += now > WARM_S
-        self._gate.faulted(
-            now, stamp, THROTTLED, in_flight=self._in_flight, latency_s=now - sent_at
-        )
+        self._gate.faulted(now, stamp, fault, in_flight=self._in_flight, latency_s=now - sent_at)
         self._pump(now)

@@ -24,6 +24,16 @@ def test_a_folder_that_is_not_there_yet_is_fine_and_stays_away(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_extra_for_models_here_is_a_warning_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightkiln.service.checkup._LOCAL", ("no_such_package", "msgspec"))
+    finding = found(tmp_path)["local models"]
+    assert finding.ok is None
+    assert "missing: no_such_package" in finding.detail
+    assert finding.fix == 'pip install "nightkiln[local]"'
+
+
 def test_the_file_system_is_tried(tmp_path: Path) -> None:
     findings = found(tmp_path)
     for name in ("fsync", "locks", "hard links", "sqlite"):

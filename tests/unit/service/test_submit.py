@@ -1,7 +1,9 @@
 """The same content is the same job, and how a submission meets what is there."""
 
+import msgspec
 import pytest
 
+from nightkiln.core.errors import UsageError
 from nightkiln.core.events import Opening
 from nightkiln.core.job import JobState, PromptSpec, Sampling
 from nightkiln.service import moves, submit
@@ -104,3 +106,17 @@ async def test_a_cancel_that_comes_too_late_lets_the_job_end(kiln: Kilnful) -> N
     await kiln.answered(job, rows=20)
     await moves.move(kiln.context, job.id, JobState.FINALIZING)
     assert (await JobRun.finish_cancel(kiln.context, job.id)).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(("name", "said"), [("logprobs", "true"), ("top_logprobs", "3")])
+async def test_log_probabilities_that_a_table_would_lose_are_refused(
+    kiln: Kilnful, name: str, said: str
+) -> None:
+    order = kiln.order(sampling=Sampling(extra={name: msgspec.Raw(said.encode())}))
+    with pytest.raises(UsageError, match=f"{name} are asked for") as caught:
+        await key_of(kiln, order)
+    assert "batch lines" in caught.value.hint
+
+
+async def test_log_probabilities_that_are_switched_off_are_fine(kiln: Kilnful) -> None:
+    await key_of(kiln, kiln.order(sampling=Sampling(extra={"logprobs": msgspec.Raw(b"false")})))

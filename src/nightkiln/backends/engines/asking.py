@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from nightkiln.backends.base import LARGER
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Sampling
 from nightkiln.core.request import Prompt
@@ -33,6 +34,7 @@ class EngineSampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     schema: str | None = None  # the text of a JSON schema that the answer has to follow
     logprobs: bool = False  # of the tokens that were taken
     top_logprobs: int = 0
+    shrinks: bool = False  # the budget, to what the context still holds after the prompt
     body: bool = False  # the reply carries the whole answer in OpenAI's form
 
 
@@ -81,13 +83,25 @@ def parse_sampling(raw: bytes) -> EngineSampling:
 def budget(said: EngineSampling, prompt: int, context: int) -> int | None:
     """How many tokens may be generated after a prompt; None where it does not fit the context.
 
-    A budget that nobody asked for shrinks to what the context still holds.
+    A budget that nobody asked for shrinks to what the context still holds, and so
+    does that of a second try, which is ours.
     """
     room = context - prompt
     limit = said.max_tokens or DEFAULT_MAX_TOKENS
     if limit <= room:
         return limit
-    return None if said.max_tokens is not None or room < 1 else room
+    is_asked = said.max_tokens is not None and not said.shrinks
+    return None if is_asked or room < 1 else room
+
+
+def with_larger_budget(said: EngineSampling, context: int) -> EngineSampling | None:
+    """For a second try: twice the budget, or the context; None where that is no more."""
+    most = context - 1  # a prompt has a token at least
+    first = min(said.max_tokens or DEFAULT_MAX_TOKENS, most)
+    second = min(LARGER * first, most)
+    if second <= first:
+        return None
+    return msgspec.structs.replace(said, max_tokens=second, shrinks=True)
 
 
 class BodyEncoder:
@@ -131,7 +145,7 @@ def engine_sampling(sampling: Sampling, *, keep_body: bool = False) -> EngineSam
     return msgspec.structs.replace(_in_range(said), body=keep_body or said.logprobs)
 
 
-_EXTRAS: Final = frozenset(EngineSampling.__struct_fields__) - {"schema", "body"}
+_EXTRAS: Final = frozenset(EngineSampling.__struct_fields__) - {"schema", "body", "shrinks"}
 
 
 def _extra(name: str, raw: bytes) -> dict[str, Any]:

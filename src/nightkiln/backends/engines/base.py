@@ -20,6 +20,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 4096  # requests that may wait for the engine
 
 
+class Deaths(msgspec.Struct, frozen=True):
+    """How often an engine died and was started again, and why the last time."""
+
+    count: int = 0
+    reason: str = ""
+
+
 class Engine(PromptBackend, Protocol):
     """A model on this machine. Making one reads what its files say; only `start` loads it."""
 
@@ -31,6 +38,11 @@ class Engine(PromptBackend, Protocol):
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user should know about the model; complete after `start`."""
+        ...
+
+    @property
+    def deaths(self) -> Deaths:
+        """What became of its processes so far."""
         ...
 
     async def start(self, spec: JobSpec | None = None) -> None:

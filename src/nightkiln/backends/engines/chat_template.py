@@ -1,45 +1,123 @@
 """From messages to the one text a model reads, by the template that came with the model.
 
-A template is a program from a stranger: it runs in Jinja's sandbox, sees the
-messages and two tokens, and neither clock nor files.
+A template is a program from a stranger: it runs in the sandbox of `chat_sandbox`
+and sees the messages and a few words about the model, and neither clock nor
+files. What it knows beyond plain Jinja is what Hugging Face's renderer gives to
+templates, for which they are written.
+
+It runs on the event loop, row by row, so it has to end. Loops and macros have a
+budget here; what else a template may waste is found once, when the engine's own
+process tries it under limits of time and memory (`chat_trial.py`) before any
+row is beside it.
 """
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, cast
 
 from nightkiln.backends.engines.asking import Message
 from nightkiln.backends.engines.extra import needed
 from nightkiln.core.errors import UsageError
+
+TURNS: Final = 200_000  # of loops and macros, for one row
+_SAMPLE_TEXT: Final = 1 << 18  # characters of a small chat, with all that a template adds
+_SAMPLES: Final = (
+    (Message("user", "Hello"),),
+    (Message("system", "Be brief."), Message("user", "Hello")),
+)
 
 
 class TemplateRefusal(ValueError):
     """The template does not take these messages; its words are the message."""
 
 
-class ChatTemplate:
-    """A compiled chat template. Raises UsageError when it cannot be compiled."""
+class Raised(TemplateRefusal):
+    """The template says itself that it does not take these messages."""
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
-        sandbox, jinja2 = needed("jinja2.sandbox"), needed("jinja2")
-        environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
-        self._errors = (jinja2.TemplateError, TypeError, ValueError, OverflowError)
-        self._tokens = {"bos_token": bos, "eos_token": eos}
+
+class Endless(ValueError):
+    """The template goes round and round."""
+
+
+class ChatTemplate:
+    """A compiled chat template. Raises UsageError when it cannot be compiled.
+
+    `now` is the time that a template is told when it asks; it stays the same for all rows.
+    """
+
+    def __init__(
+        self, source: str, *, bos: str = "", eos: str = "", now: dt.datetime | None = None
+    ) -> None:
+        jinja2 = needed("jinja2")
+        from nightkiln.backends.engines.chat_sandbox import Budget, compiled
+
+        self._budget = Budget(TURNS)
+        self._errors = (
+            jinja2.TemplateError,
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RuntimeError,  # RecursionError among them
+            TypeError,
+            ValueError,
+        )
+        self._given = {
+            "add_generation_prompt": True,
+            "bos_token": bos,
+            "eos_token": eos,
+            "tools": None,
+            "documents": None,
+        }
         try:
-            self._template: Any = environment.from_string(source)
-        except jinja2.TemplateError as problem:
-            raise UsageError(f"the model's chat template is broken: {problem}") from problem
+            self._template: Any = compiled(source, self._budget, now or fixed_now())
+        except (*self._errors, SyntaxError) as problem:
+            raise UsageError(
+                f"the model's chat template is broken: {_words(problem)}", hint=_HINT
+            ) from problem
 
     def render(self, messages: Sequence[Message]) -> str:
         """The model's text for these messages. Raises TemplateRefusal."""
-        said = [{"role": message.role, "content": message.text} for message in messages]
         try:
-            text: str = self._template.render(
-                messages=said, add_generation_prompt=True, **self._tokens
-            )
+            return self._text(messages)
+        except TemplateRefusal:
+            raise
         except self._errors as problem:
-            raise TemplateRefusal(str(problem)) from problem
+            raise TemplateRefusal(f"the model's chat template: {_words(problem)}") from problem
+
+    def try_out(self) -> None:
+        """Render two small chats. Raises UsageError for a template that can render neither.
+
+        One that says itself what it does not take is fine: its rows are told so.
+        """
+        problems = [problem for chat in _SAMPLES if (problem := self._problem(chat)) is not None]
+        endless = [problem for problem in problems if isinstance(problem, Endless)]
+        if endless or len(problems) == len(_SAMPLES):
+            problem = (endless or problems)[0]
+            raise UsageError(
+                f"the model's chat template fails: {_words(problem)}", hint=_HINT
+            ) from problem
+
+    def _problem(self, messages: Sequence[Message]) -> Exception | None:
+        try:
+            text = self._text(messages)
+        except Raised:
+            return None
+        except self._errors as problem:
+            return cast("Exception", problem)
+        if len(text) > _SAMPLE_TEXT:
+            return Endless(f"it makes {len(text):,} characters of a word")
+        return None
+
+    def _text(self, messages: Sequence[Message]) -> str:
+        said = [{"role": message.role, "content": message.text} for message in messages]
+        self._budget.left = TURNS
+        text: str = self._template.render(messages=said, **self._given)
         return text
+
+
+_HINT: Final = "another file of the model may have a working template"
 
 
 class PlainText:
@@ -50,5 +128,13 @@ class PlainText:
         return "\n".join(message.text for message in messages)
 
 
-def _refuse(message: str) -> None:
-    raise TemplateRefusal(message)
+def fixed_now() -> dt.datetime:
+    """The time here, to be told to every row alike."""
+    return dt.datetime.now(dt.UTC).astimezone()
+
+
+def _words(problem: BaseException) -> str:
+    said = str(problem)
+    if isinstance(problem, LookupError) or not said:
+        return f"{type(problem).__name__} {said}".strip()
+    return said

@@ -128,6 +128,8 @@ class Serving:
         return data is None
 
     def _obey(self, machine: Machine, orders: Orders) -> None:
+        if orders.forget:
+            machine.forget(orders.forget)
         for learn in orders.learn:
             machine.learn(learn)
         for number in orders.cancel:

@@ -12,7 +12,7 @@ import msgspec
 
 from nightkiln.backends.base import Encoder
 from nightkiln.backends.engines.asking import EngineSampling
-from nightkiln.backends.engines.base import EngineSettings
+from nightkiln.backends.engines.base import Deaths, EngineSettings
 from nightkiln.backends.engines.embedding_files import read_embedding
 from nightkiln.backends.engines.messages import Ended, Load
 from nightkiln.backends.engines.pump import CLOSED, TIMEOUT, Pump
@@ -84,6 +84,11 @@ class EmbeddingEngine:
     def slots(self) -> int:
         """How many requests to keep in flight, so that batches are full and of like length."""
         return _SLOTS
+
+    @property
+    def deaths(self) -> Deaths:
+        """How often its process died after it was loaded."""
+        return Deaths(self.pump.restarts, self.pump.last_death)
 
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""

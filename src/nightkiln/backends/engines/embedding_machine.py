@@ -64,6 +64,9 @@ class EmbeddingMachine:
     def learn(self, learn: Learn) -> None:
         """Nothing is sampled here."""
 
+    def forget(self, numbers: list[int]) -> None:
+        """Nothing is sampled here."""
+
     def begin(self, ask: Ask) -> None:
         """Take a text in. Raises NotTaken for one the model cannot read."""
         ids: list[int] = self._tokenizer.encode(ask.text).ids

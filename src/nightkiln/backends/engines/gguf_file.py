@@ -8,6 +8,7 @@ import msgspec
 from nightkiln.backends.engines.extra import needed
 from nightkiln.core.errors import UsageError
 
+CONTROL: Final = 3  # the type of a token that marks and says nothing
 _MAGIC: Final = b"GGUF"
 T = TypeVar("T")
 
@@ -30,6 +31,12 @@ class GGUFMetadata(msgspec.Struct, frozen=True, kw_only=True):
     end_of_turn: int | None = None
     add_bos: bool = False
 
+    @property
+    def control(self) -> tuple[str, ...]:
+        """The texts of the control tokens."""
+        kinds = zip(self.tokens, self.types, strict=False)
+        return tuple(token for token, kind in kinds if kind == CONTROL)
+
 
 def is_gguf(path: Path) -> bool:
     """True for a file that begins as GGUF files do."""
@@ -38,16 +45,29 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_metadata(path: Path) -> GGUFMetadata:
-    """The metadata of a GGUF file. Raises UsageError when it cannot be read."""
+    """The metadata of a GGUF file. Raises UsageError when it cannot be read or used."""
     try:
         fields = needed("gguf").GGUFReader(path).fields
     except (ValueError, KeyError, IndexError, OverflowError, OSError) as problem:
         raise UsageError(f"{path} cannot be read as GGUF: {problem}") from problem
+    found = _found(path, fields)
+    if not found.architecture:
+        raise UsageError(
+            f"{path} does not say its model's architecture", hint="fetch or convert the file again"
+        )
+    return found
+
+
+def _found(path: Path, fields: Any) -> GGUFMetadata:
+    """What is used of the fields of a file. Raises UsageError for one of another kind."""
 
     def get(key: str, kind: type[T], default: T | None = None) -> Any:
         field = fields.get(key)
-        value = default if field is None else field.contents()
-        return value if value is None else kind(value)  # type: ignore[call-arg]
+        try:
+            value = default if field is None else field.contents()
+            return value if value is None else kind(value)  # type: ignore[call-arg]
+        except (ValueError, TypeError, LookupError) as problem:
+            raise UsageError(f"{path}: {key} cannot be read: {problem}") from problem
 
     ggml = "tokenizer.ggml"
     architecture = get("general.architecture", str, "")

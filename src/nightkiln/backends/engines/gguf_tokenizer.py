@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from nightkiln.backends.engines.control_text import ControlTexts, shown
 from nightkiln.backends.engines.extra import needed
-from nightkiln.backends.engines.gguf_file import GGUFMetadata
+from nightkiln.backends.engines.gguf_file import CONTROL, GGUFMetadata
 
 _GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ENDINGS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -51,8 +52,7 @@ CUTS: Final = {
     "qwen2": _ONE_DIGIT,
     "default": _DEFAULT,
 }
-_CONTROL: Final = 3  # GGUF's token types
-_USER_DEFINED: Final = 4
+_USER_DEFINED: Final = 4  # a type of token: text that is never cut
 SAMPLES: Final = (
     "Hello, world!",
     " order 1 of 12, or 12345?",
@@ -65,16 +65,42 @@ SAMPLES: Final = (
 class OwnTokenizer:
     """Text to ids and back. Safe to use from any thread."""
 
-    def __init__(self, tokenizer: Any, begin: tuple[int, ...]) -> None:
-        self._tokenizer = tokenizer
-        self._begin = list(begin)
+    def __init__(self, metadata: GGUFMetadata, cut: Cut) -> None:
+        self._tokenizer = _built(metadata, cut)
+        self._of = (metadata, cut)
+        bos = metadata.bos if metadata.add_bos else None
+        self._begin = [] if bos is None else [bos]
+        self._control = ControlTexts(metadata.control)
 
     def encode(self, text: str, *, whole: bool = False) -> list[int]:
         """The ids of a text; of a `whole` prompt also the token it has to begin with."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if whole and self._begin and ids[:1] != self._begin:
-            return self._begin + ids
-        return ids
+        return self._begun(ids) if whole else ids
+
+    def encode_hidden(self, text: str, letters: dict[str, str]) -> list[int]:
+        """The ids of a whole prompt whose private characters stand for texts that are no tokens.
+
+        A control token cuts a text for whoever reads it, so the pieces between
+        those of the template have the ids that they have in the whole.
+        """
+        ids: list[int] = []
+        for number, piece in enumerate(self._control.pieces(text)):
+            if number % 2:
+                ids.append(self._tokenizer.token_to_id(piece))
+            elif piece:
+                plain = shown(piece, letters)
+                ids += self._plain.encode(plain, add_special_tokens=False).ids
+        return self._begun(ids)
+
+    def _begun(self, ids: list[int]) -> list[int]:
+        return self._begin + ids if self._begin and ids[:1] != self._begin else ids
+
+    @functools.cached_property
+    def _plain(self) -> Any:
+        """The same tokenizer, for which a control token is a text as any other."""
+        plain = _built(*self._of)
+        plain.encode_special_tokens = True
+        return plain
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids; control tokens say nothing."""
@@ -104,6 +130,10 @@ def rebuilt(metadata: GGUFMetadata) -> OwnTokenizer | None:
     cut = CUTS.get(metadata.pre)
     if metadata.tokenizer != "gpt2" or cut is None or not metadata.merges:
         return None
+    return OwnTokenizer(metadata, cut)
+
+
+def _built(metadata: GGUFMetadata, cut: Cut) -> Any:
     library = needed("tokenizers")
     merges = [tuple(merge.split(" ", 1)) for merge in metadata.merges]
     vocabulary = {token: number for number, token in enumerate(metadata.tokens)}
@@ -121,9 +151,8 @@ def rebuilt(metadata: GGUFMetadata) -> OwnTokenizer | None:
     )
     tokenizer.decoder = library.decoders.ByteLevel()
     for token, kind in zip(metadata.tokens, metadata.types, strict=False):
-        if kind == _CONTROL:
+        if kind == CONTROL:
             tokenizer.add_special_tokens([library.AddedToken(token, special=True)])
         elif kind == _USER_DEFINED:
             tokenizer.add_tokens([library.AddedToken(token, normalized=False)])
-    begin = (metadata.bos,) if metadata.add_bos and metadata.bos is not None else ()
-    return OwnTokenizer(tokenizer, begin)
+    return tokenizer

@@ -31,6 +31,10 @@ class Machine(Protocol):
         """Remember a way of sampling."""
         ...
 
+    def forget(self, numbers: list[int]) -> None:
+        """These ways of sampling will not be named again."""
+        ...
+
     def begin(self, ask: Ask) -> None:
         """Take a request in. Raises NotTaken for one that cannot be taken."""
         ...

@@ -32,6 +32,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ahead: int = 0  # more in the engine: its steps are filled with their prompts
     precision: str = "auto"
     properties: dict[str, str | bool] = {}  # more for the engine, by its own names
+    template: str = ""  # for chats; tried before the model is loaded
     samples: tuple[str, ...] = ()  # texts to cut into tokens, so that the owner may compare
 
     @property
@@ -41,11 +42,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Learn(msgspec.Struct, frozen=True, array_like=True):
-    """A way of sampling, said once and then called by its number."""
+    """A way of sampling, said once and then called by its number until it is to be forgotten."""
 
     number: int
     sampling: EngineSampling
-    anew: bool = False  # forget all that were learned before
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True):
@@ -63,6 +63,7 @@ class Orders(msgspec.Struct, frozen=True, tag=True):
     learn: list[Learn]
     cancel: list[int]
     ask: list[Ask]
+    forget: list[int] = []  # ways of sampling that nothing asked before or now needs; done first
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -21,11 +21,23 @@ from nightkiln.backends.engines.asking import (
     engine_sampling,
     parse_asked,
     parse_sampling,
+    with_larger_budget,
 )
-from nightkiln.backends.engines.base import EngineSettings
-from nightkiln.backends.engines.chat_template import ChatTemplate, PlainText, TemplateRefusal
+from nightkiln.backends.engines.base import Deaths, EngineSettings
+from nightkiln.backends.engines.chat_template import (
+    ChatTemplate,
+    PlainText,
+    TemplateRefusal,
+    fixed_now,
+)
+from nightkiln.backends.engines.control_text import (
+    ControlTexts,
+    broken,
+    control_texts_of,
+)
 from nightkiln.backends.engines.gguf_file import GGUFMetadata, read_metadata
 from nightkiln.backends.engines.gguf_tokenizer import SAMPLES, OwnTokenizer, rebuilt
+from nightkiln.backends.engines.json_grammar import UnknownSchema, grammar_of
 from nightkiln.backends.engines.messages import Ended, Load, Loaded
 from nightkiln.backends.engines.pump import CLOSED, TIMEOUT, Pump
 from nightkiln.backends.engines.reply_body import Token, chat_completion
@@ -61,9 +73,12 @@ class OpenVINOEngine:
         if settings.model.is_file():
             self._metadata = read_metadata(settings.model)
             self._tokens = rebuilt(self._metadata)
+        control = self._metadata.control if self._metadata else control_texts_of(settings.model)
+        self._control = ControlTexts(control)
         self.context = self._context()
         self.notices: tuple[str, ...] = ()  # what a user should know, after `start`
         self._template: ChatTemplate | PlainText = PlainText()
+        self._now = fixed_now()  # for templates that ask; it stays when an engine restarts
         self._stops: frozenset[int] = frozenset()
         self._kinds: dict[bytes, Kind] = {}
         self._kind_count = 0
@@ -84,15 +99,38 @@ class OpenVINOEngine:
         """How many requests to keep in flight, so that the engine never waits for the next."""
         return _SLOTS * self._settings.side_by_side
 
+    @property
+    def deaths(self) -> Deaths:
+        """How often its process died after it was loaded."""
+        return Deaths(self.pump.restarts, self.pump.last_death)
+
     def encoder(self, spec: JobSpec) -> Encoder:
         """What makes the job's request bodies. Raises UsageError for what cannot be said."""
         return self._body_encoder(spec).encode
 
+    def larger(self, spec: JobSpec) -> Encoder | None:
+        """What makes bodies for a second try; None where no budget is larger than the first."""
+        more = with_larger_budget(self._sampling(spec), self.context)
+        return None if more is None else BodyEncoder(spec.prompt.system, more).encode
+
+    def may_mend(self, reply: Reply) -> bool:
+        """True when a larger budget would have let this reply go on.
+
+        A reply that ended by itself would be the same, for the seed is.
+        """
+        used = reply.usage.input_tokens + reply.usage.output_tokens
+        return reply.finish_reason == "length" and used < self.context
+
     def _body_encoder(self, spec: JobSpec) -> BodyEncoder:
+        return BodyEncoder(spec.prompt.system, self._sampling(spec))
+
+    def _sampling(self, spec: JobSpec) -> EngineSampling:
         said = engine_sampling(_with_schema(spec), keep_body=spec.keep_bodies)
         if said.max_tokens is not None and said.max_tokens >= self.context:
             raise _too_long(said.max_tokens, self.context)
-        return BodyEncoder(spec.prompt.system, said)
+        if said.schema is not None:
+            _check_schema(said.schema)
+        return said
 
     async def start(self, spec: JobSpec | None = None) -> None:
         """Load the model, and try the job's schema once.
@@ -162,6 +200,7 @@ class OpenVINOEngine:
             side_by_side=settings.side_by_side,
             ahead=settings.side_by_side,
             precision=settings.precision,
+            template=(found.template or "") if found else "",
             samples=SAMPLES if self._tokens is not None else (),
         )
 
@@ -191,7 +230,7 @@ class OpenVINOEngine:
                 )
         template = self._metadata.template if self._metadata else loaded.template
         if template:
-            self._template = ChatTemplate(template, bos=loaded.bos, eos=loaded.eos)
+            self._template = ChatTemplate(template, bos=loaded.bos, eos=loaded.eos, now=self._now)
         else:
             notices.append(f"{self._name} has no chat template: it reads the text as it is")
         self.notices = tuple(notices)
@@ -232,9 +271,7 @@ class OpenVINOEngine:
             return None
         if outcome.kind not in (FaultClass.PERMANENT, FaultClass.POISON):
             return outcome  # it says nothing about the schema: the next row tries again
-        schema = kind.said.schema or ""
-        shown = schema if len(schema) <= _SHOWN else f"{schema[: _SHOWN - 1]}…"
-        why = f"the engine cannot follow the schema {shown}: {outcome.message}"
+        why = f"{_UNABLE} {_shown(kind.said.schema or '')}: {outcome.message}"
         kind.refusal = _refused("schema_refused", why)
         return kind.refusal
 
@@ -244,13 +281,18 @@ class OpenVINOEngine:
         """What the engine is asked for a row, or why it will not be asked."""
         try:
             asked = parse_asked(body)
-            text = self._template.render(asked.messages)
+            hidden = self._control.hidden(asked.messages)
+            text = self._template.render(hidden.messages)
         except (msgspec.MsgspecError, TemplateRefusal) as problem:
             return _refused("bad_messages", str(problem))
-        kind = self._kind(bytes(asked.sampling))
-        if self._tokens is None:
+        kind, tokens = self._kind(bytes(asked.sampling)), self._tokens
+        if tokens is None:
+            text = broken(text, hidden.letters) if hidden.letters else text
             return Ticket(kind, text=text) if text else _refused("bad_messages", _EMPTY)
-        ids = self._tokens.encode(text, whole=True)
+        if hidden.letters:
+            ids = tokens.encode_hidden(text, hidden.letters)
+        else:
+            ids = tokens.encode(text, whole=True)
         return Ticket(kind, ids=_packed(ids)) if ids else _refused("bad_messages", _EMPTY)
 
     def _reply(self, ended: Ended, said: EngineSampling) -> Reply | Fault:
@@ -303,6 +345,7 @@ class OpenVINOEngine:
 
 
 _EMPTY: Final = "the prompt is empty"
+_UNABLE: Final = "the engine cannot follow the schema"
 
 
 def _packed(ids: list[int]) -> bytes:
@@ -317,6 +360,20 @@ def _too_long(max_tokens: int, context: int) -> NightkilnError:
     return UsageError(
         f"--max-tokens is {max_tokens}, but the model holds {context} tokens with the prompt"
     )
+
+
+def _check_schema(schema: str) -> None:
+    """Raises UsageError for a schema that no grammar follows."""
+    try:
+        grammar_of(schema)
+    except UnknownSchema as problem:
+        raise UsageError(
+            f"{_UNABLE} {_shown(schema)}: {problem}", hint="simplify it, or ask an endpoint"
+        ) from problem
+
+
+def _shown(schema: str) -> str:
+    return schema if len(schema) <= _SHOWN else f"{schema[: _SHOWN - 1]}…"
 
 
 def _with_schema(spec: JobSpec) -> Sampling:

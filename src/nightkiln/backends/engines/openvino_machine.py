@@ -1,19 +1,24 @@
 """OpenVINO GenAI's continuous batching as a machine of steps; lives in an engine's own process."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from nightkiln.backends.engines.asking import EngineSampling, budget
+from nightkiln.backends.engines.chat_trial import try_template
 from nightkiln.backends.engines.extra import needed
 from nightkiln.backends.engines.gguf_file import read_metadata
 from nightkiln.backends.engines.gguf_tokenizer import rebuilt
 from nightkiln.backends.engines.json_grammar import UnknownSchema, grammar_of
 from nightkiln.backends.engines.machine import NotTaken, words_of
 from nightkiln.backends.engines.messages import Ask, Ended, Learn, Load, Loaded
+from nightkiln.backends.engines.model_files import GGUF
 from nightkiln.core.errors import UsageError
 
+_NO_TOKEN: Final = 2**31 - 1  # of any vocabulary
 _MAX_CONFIGS: Final = 256  # of the engine's own form of a way of sampling
 
 
@@ -55,6 +60,8 @@ class OpenVINOMachine:
     """A loaded pipeline. Raises UsageError when the model cannot be loaded."""
 
     def __init__(self, load: Load) -> None:
+        if load.template:
+            try_template(load.template)
         genai = needed("openvino_genai")
         scheduler = genai.SchedulerConfig()
         if load.kv_blocks is None:
@@ -66,10 +73,11 @@ class OpenVINOMachine:
         hint = load.precision if load.precision != "auto" else best_precision()
         properties = {"INFERENCE_PRECISION_HINT": hint, **load.properties}
         try:
-            self._pipeline = genai.ContinuousBatchingPipeline(
-                load.model, scheduler, "CPU", properties
-            )
-        except RuntimeError as problem:
+            with _under_its_usual_name(Path(load.model)) as model:
+                self._pipeline = genai.ContinuousBatchingPipeline(
+                    model, scheduler, "CPU", properties
+                )
+        except (RuntimeError, LookupError, ValueError, OverflowError) as problem:
             raise UsageError(f"{load.model} cannot be loaded: {words_of(problem)}") from problem
         self._load = load
         self._tokens = EngineTokenizer(self._pipeline.get_tokenizer())
@@ -78,7 +86,10 @@ class OpenVINOMachine:
                 f"{load.model} holds no tokenizer that works",
                 hint="export the model together with its openvino_tokenizer.xml",
             )
+        if not load.template and self._tokens.template:
+            try_template(self._tokens.template)
         config = self._pipeline.get_config()
+        self._names_no_end = config.eos_token_id < 0
         known = {*config.stop_token_ids, config.eos_token_id, *load.stops} - {-1}
         self._stops = frozenset(known)
         self._learned: dict[int, EngineSampling] = {}
@@ -104,10 +115,13 @@ class OpenVINOMachine:
 
     def learn(self, learn: Learn) -> None:
         """Remember a way of sampling."""
-        if learn.anew:
-            self._learned.clear()
-            self._configs.clear()
         self._learned[learn.number] = learn.sampling
+
+    def forget(self, numbers: list[int]) -> None:
+        """These ways of sampling will not be named again."""
+        for number in numbers:
+            del self._learned[number]
+        self._configs.clear()
 
     def begin(self, ask: Ask) -> None:
         """Take a request in. Raises NotTaken for what does not fit or the pipeline refuses."""
@@ -130,7 +144,7 @@ class OpenVINOMachine:
             config = self._config(ask.sampling, said, limit)
             tensor = self._tensor(ids.reshape(1, prompt))
             handle = self._pipeline.add_request(ask.number, tensor, config)
-        except RuntimeError as problem:
+        except (RuntimeError, UnknownSchema) as problem:
             raise NotTaken("engine_refused", words_of(problem)) from problem
         running = self._running[ask.number] = Running(handle, said, prompt)
         if said.stop:
@@ -142,6 +156,8 @@ class OpenVINOMachine:
         if len(self._configs) >= _MAX_CONFIGS:
             self._configs.clear()
         config = self._configs[number, limit] = generation_config(said, limit, self._stops)
+        if self._names_no_end:  # the pipeline would add its own, which is no token
+            config.set_eos_token_id(min(self._stops, default=_NO_TOKEN))
         return config
 
     def step(self) -> None:
@@ -225,6 +241,18 @@ class EngineTokenizer:
         return text
 
 
+@contextlib.contextmanager
+def _under_its_usual_name(model: Path) -> Iterator[Path]:
+    """The engine knows a GGUF file by the small letters its name ends with, and by nothing else."""
+    if model.is_dir() or model.suffix == GGUF:
+        yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"{model.stem}{GGUF}"
+        link.symlink_to(model.resolve())
+        yield link
+
+
 def best_precision() -> str:
     """bf16 where this CPU computes in it, four times as quick as f32; else f32."""
     able = needed("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -254,14 +282,6 @@ def generation_config(said: EngineSampling, max_tokens: int, stops: frozenset[in
     if said.logprobs:
         config.logprobs = 1
     if said.schema is not None:
-        config.structured_output_config = _structured(said.schema)
+        structured = genai.StructuredOutputConfig
+        config.structured_output_config = structured(grammar=grammar_of(said.schema))
     return config
-
-
-def _structured(schema: str) -> Any:
-    """A grammar with bounded white space, or the engine's own reading where ours is too small."""
-    structured = needed("openvino_genai").StructuredOutputConfig
-    try:
-        return structured(grammar=grammar_of(schema))
-    except UnknownSchema:
-        return structured(json_schema=schema)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from nightkiln.backends.engines.chat_trial import DEADLY, TOO_LONG
 from nightkiln.backends.engines.messages import (
     PIECE,
     Died,
@@ -28,6 +29,8 @@ from nightkiln.backends.engines.messages import (
     framed,
     received,
 )
+from nightkiln.core import errors
+from nightkiln.core.errors import NightkilnError
 
 START: Final = (
     "import sys; sys.path[:] = sys.argv[3:]; from nightkiln.backends.engines.child import main;"
@@ -186,7 +189,7 @@ class EngineProcess:
         self._loop.remove_reader(self._said)
         os.close(self._said)
         self.ended.set_result(None)
-        self._on_death(self._died or Died(reason=_epitaph(code, self._tail), is_told=False))
+        self._on_death(self._died or _unsaid(code, self._tail))
 
 
 def _started(descriptor: int, output: int) -> "subprocess.Popen[bytes]":
@@ -201,6 +204,13 @@ def _started(descriptor: int, output: int) -> "subprocess.Popen[bytes]":
     )
 
 
+def _unsaid(code: int, tail: bytes) -> Died:
+    """The death of a process that gave no reason."""
+    if code == -DEADLY:
+        return Died(reason=TOO_LONG, error="UsageError", is_told=False)
+    return Died(reason=_epitaph(code, tail), is_told=False)
+
+
 def _epitaph(code: int, tail: bytes) -> str:
     """What is known about the end of a process that gave no reason."""
     how = f"ended with code {code}"
@@ -211,3 +221,14 @@ def _epitaph(code: int, tail: bytes) -> str:
     lines = tail.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"the engine's process {how}" + (f": {last[:_WORDS]}" if last else "")
+
+
+def loading_error(died: Died) -> NightkilnError:
+    """The death of an engine that never was loaded, as an error for whoever wanted it."""
+    if died.error in ("UsageError", "MissingExtra"):
+        kind: type[NightkilnError] = getattr(errors, died.error)
+        return kind(died.reason, hint=died.hint)
+    return errors.UnreachableError(
+        f"the engine ended while it loaded the model: {died.reason}",
+        hint="another model, or less --kv-cache-gb, may fit this machine",
+    )

@@ -29,10 +29,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from nightkiln.backends.engines.messages import Ask, Died, Learn, Load, Loaded, Orders, Told
-from nightkiln.backends.engines.process import EngineProcess
+from nightkiln.backends.engines.process import EngineProcess, loading_error
 from nightkiln.backends.engines.ticket import Outcome, Ticket
-from nightkiln.core import errors
-from nightkiln.core.errors import NightkilnError
+from nightkiln.core.errors import NightkilnError, UnreachableError
 from nightkiln.core.fault import MESSAGE_LIMIT, Fault, FaultClass
 
 DEATHS: Final = 2  # engines that may die of a request before it is given up
@@ -42,7 +41,7 @@ LONGEST_WAIT_S: Final = 30.0
 _DOUBLINGS: Final = 10  # of the wait; more would only be cut to the longest
 SILENCE_S: Final = 300.0  # of a process with work, before it counts as hung
 LOADING_S: Final = 1800.0  # of a process that loads its model
-KNOWN: Final = 256  # ways of sampling that a process remembers
+KNOWN: Final = 256  # ways of sampling that a process remembers beside those in use
 
 CLOSED: Final = Fault(kind=FaultClass.LOCAL, code="closed", message="closed", sent=False)
 TIMEOUT: Final = Fault(
@@ -161,20 +160,27 @@ class Pump:
             self._give_up()
         learn: list[Learn] = []
         ask: list[Ask] = []
+        forget = self._forgotten()
         while (ticket := self._next()) is not None:
             kind = ticket.kind
             if kind.number not in self._learned:
-                anew = len(self._learned) >= KNOWN and not learn and not ask
-                if anew:
-                    self._learned.clear()
                 self._learned.add(kind.number)
-                learn.append(Learn(kind.number, kind.said, anew))
+                learn.append(Learn(kind.number, kind.said))
             number = next(self._numbers)
             self._running[number] = ticket
             ask.append(Ask(number, kind.number, ticket.ids, ticket.text))
-        if learn or ask or self._cancelled:
-            self.process.send(Orders(learn, self._cancelled, ask))
+        if learn or ask or forget or self._cancelled:
+            self.process.send(Orders(learn, self._cancelled, ask, forget))
             self._cancelled = []
+
+    def _forgotten(self) -> list[int]:
+        """Ways of sampling that no request in the process has, not even one that waits there."""
+        if len(self._learned) < KNOWN + len(self._running):
+            return []
+        needed = {ticket.kind.number for ticket in self._running.values()}
+        forget = self._learned - needed
+        self._learned &= needed
+        return list(forget)
 
     def _next(self) -> Ticket | None:
         """The request to hand over now. Suspects wait until nothing else runs, then run alone."""
@@ -207,18 +213,27 @@ class Pump:
     # -- what comes back
 
     def _on_loaded(self, loaded: Loaded) -> None:
+        problem: NightkilnError | None = UnreachableError("the engine's words are not understood")
         try:
             self.set_up(loaded)
-        except NightkilnError as problem:
-            self._tell_ready(problem)
-            if self.process is not None:
-                self.process.kill(problem.message)
+            problem = None
+        except NightkilnError as said:
+            problem = said
+        finally:  # a bug goes on its way, but nobody waits for ever
+            if problem is not None:
+                self._unusable(problem)
+        if problem is not None:
             return
         self._is_loaded = True
         self._failed_loads = 0
         self._learned.clear()
         self._tell_ready(None)
         self._hand_over()
+
+    def _unusable(self, problem: NightkilnError) -> None:
+        self._tell_ready(problem)
+        if self.process is not None:
+            self.process.kill(problem.message)
 
     def _on_told(self, told: Told) -> None:
         for ended in told.ended:
@@ -314,7 +329,7 @@ class Pump:
             self._barren += 1
         else:
             self._failed_loads += 1
-            self._tell_ready(_error(died))
+            self._tell_ready(loading_error(died))
         wanted = was_loaded or self._many or self._alone or self._ready is not None
         if self._failed_loads >= LOADS or not wanted:
             self._end_all(self.down())
@@ -380,14 +395,3 @@ def _heard(ready: "asyncio.Future[None]") -> None:
 
 def _permanent(code: str, said: str) -> Fault:
     return Fault(kind=FaultClass.PERMANENT, code=code, message=said[:MESSAGE_LIMIT], sent=False)
-
-
-def _error(died: Died) -> NightkilnError:
-    """The death of an engine that never was loaded, as an error for whoever wanted it."""
-    if died.error in ("UsageError", "MissingExtra"):
-        kind: type[NightkilnError] = getattr(errors, died.error)
-        return kind(died.reason, hint=died.hint)
-    return errors.UnreachableError(
-        f"the engine ended while it loaded the model: {died.reason}",
-        hint="another model, or less --kv-cache-gb, may fit this machine",
-    )
