@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from nightkiln.app import parts
 from nightkiln.app.batchorder import batch_order, may_name_its_model
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.app.forecasting import Assumed, estimate
 from nightkiln.app.jobrun import JobRun
 from nightkiln.app.parts import Crew
@@ -222,7 +223,7 @@ class Embedded(Reading):
         lock = await self._obeyed(job.id, "cancel", lambda found: found.state.is_terminal)
         if lock is not None:
             try:
-                await JobRun.finish_cancel(self._context, job.id)
+                await finish_cancel(self._context, job.id)
             finally:
                 lock.release()
         view = await self.job(job.id)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from nightkiln.app.duties import Duty, duty_of
+from nightkiln.app.finishing import finish_cancel, finish_now
 from nightkiln.app.jobrun import JobRun
 from nightkiln.app.parts import Crew
 from nightkiln.app.resuming import Going, going_on, nobodys
@@ -87,7 +88,7 @@ class Errands:
         deadline = None if batch is None or batch.ended_at is not None else batch.expires_at
         match duty_of(job, deadline=deadline, now=context.clock()):
             case Duty.CANCEL:
-                await JobRun.finish_cancel(context, job.id)
+                await finish_cancel(context, job.id)
             case Duty.PAUSE:
                 await moves.pause(context, job.id)
             case Duty.FINISH:
@@ -109,7 +110,7 @@ class Errands:
             except InputError:
                 return  # it has failed
         if job.state is not JobState.VALIDATING:  # or it was told to stop
-            await JobRun.finish_now(context, job.id)
+            await finish_now(context, job.id)
 
     async def _run(self, context: Context, job: Job, errand: Errand) -> bool:
         """Run the job; True when a cap on what it may use has stopped it."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from nightkiln.app import parts
+from nightkiln.app.finishing import desk_of, finish_cancel, finish_now
 from nightkiln.app.forecasting import trial_of
 from nightkiln.app.reusing import reusing
 from nightkiln.core.errors import (
@@ -22,7 +23,7 @@ from nightkiln.core.errors import (
 )
 from nightkiln.core.events import Ended, Noticed, Opened, Opening, Progressed
 from nightkiln.core.forecast import Trial
-from nightkiln.core.ids import JobId, RunId
+from nightkiln.core.ids import RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
 from nightkiln.core.usage import Totals
 from nightkiln.dispatch.fleet import Fleet
@@ -30,9 +31,7 @@ from nightkiln.dispatch.tally import Tally
 from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.service import badrows, moves, summary
 from nightkiln.service.context import Context
-from nightkiln.service.finalize import finalize
 from nightkiln.service.ingest import Stopped, ingest
-from nightkiln.service.leases import LocalLeases
 from nightkiln.service.orders import Order
 from nightkiln.service.results import export
 from nightkiln.service.sampling import choose_rows
@@ -40,7 +39,6 @@ from nightkiln.store import jobs
 from nightkiln.worker import trial
 from nightkiln.worker.base import Desk
 from nightkiln.worker.heard import Heard
-from nightkiln.worker.keeping import keep_answers
 from nightkiln.worker.reusing import Reuse
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
@@ -151,7 +149,7 @@ class JobRun:
             job = await self._try(job) or await self._answer(job)
         if job.state is JobState.FINALIZING:
             self._phase(job, "finalizing", rows=job.rows, totals=job.totals)
-            job = await self.finish_now(self._context, job.id)
+            job = await finish_now(self._context, job.id)
         if not job.state.is_terminal:
             return await self.ended(job)
         return await self._exported(job)
@@ -173,7 +171,7 @@ class JobRun:
             job = msgspec.structs.replace(job, wanted=Wanted.RUN)
         cancelled = job.state is JobState.CANCELLING or job.wanted is Wanted.CANCEL
         if cancelled and not job.state.is_terminal:
-            job = await self.finish_cancel(self._context, job.id)
+            job = await finish_cancel(self._context, job.id)
         if job.state in (JobState.CANCELLED, JobState.EXPIRED):
             job = await moves.retry(self._context, job.id)
         return job
@@ -199,7 +197,7 @@ class JobRun:
             )
         except Stopped:
             if cancelled.is_set():
-                return await self.finish_cancel(self._context, job.id)
+                return await finish_cancel(self._context, job.id)
             return job
         except UsageError as error:
             await moves.fail(self._context, job.id, error.message)
@@ -296,7 +294,7 @@ class JobRun:
         return fleet
 
     def _desk(self, job: Job, run: RunId, reuse: Reuse | None) -> Desk:
-        desk = _desk(self._context, job, run)
+        desk = desk_of(self._context, job, run)
         if self._crew.model_file is None and self._heard is None:
             self._heard = Heard(job.spec.model, tell=lambda text: self.listen(Noticed(text=text)))
         return msgspec.structs.replace(desk, reuse=reuse, heard=self._heard)
@@ -306,7 +304,7 @@ class JobRun:
             case Ending.DONE:
                 return await moves.move(self._context, job.id, JobState.FINALIZING)
             case Ending.CANCEL:
-                return await self.finish_cancel(self._context, job.id)
+                return await finish_cancel(self._context, job.id)
             case Ending.PAUSE:
                 return await self._pause(job, moves.ON_REQUEST)
             case Ending.CAPPED:
@@ -344,38 +342,6 @@ class JobRun:
                 f"job {job.id} was deleted while it ran", hint="run again: a new job is made"
             ) from error
 
-    @staticmethod
-    async def finish_cancel(context: Context, job: JobId) -> Job:
-        """Keep and publish what is answered. The caller holds the job's lock."""
-        found = await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
-        if found.state.is_terminal:
-            return found
-        if found.state is JobState.FINALIZING:  # every row has its answer: too late to cancel
-            return await finalize(context, job)
-        await moves.move(context, job, JobState.CANCELLING)
-        run = context.new_run_id()
-        await moves.adopt(context, job, run)
-        if found.rows:
-            await keep_answers(_desk(context, found, run))
-        return await finalize(context, job)
-
-    @staticmethod
-    async def finish_now(context: Context, job: JobId) -> Job:
-        """Keep and publish what is answered. The caller holds the job's lock.
-
-        With every row answered that ends the job as usual. Without, its deadline has
-        come: it is expired.
-        """
-        found = await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
-        if found.state.is_terminal:
-            return found
-        if found.totals.answered < found.rows:
-            await moves.move(context, job, JobState.FINALIZING)
-            run = context.new_run_id()
-            await moves.adopt(context, job, run)
-            await keep_answers(_desk(context, found, run))
-        return await finalize(context, job)
-
     async def _exported(self, job: Job) -> Ended:
         if job.state is JobState.FAILED:
             raise JobFailed(f"job {job.id} failed: {job.reason}", hint="mend the input, run again")
@@ -390,14 +356,3 @@ class JobRun:
                 notice=lambda text: self.listen(Noticed(text=text)),
             )
         return await self.ended(job)
-
-
-def _desk(context: Context, job: Job, run: RunId) -> Desk:
-    """Where a run in this process works."""
-    return Desk(
-        job=job,
-        run=run,
-        leases=LocalLeases(context),
-        files=context.files(job.id),
-        dice=parts.dice(),
-    )

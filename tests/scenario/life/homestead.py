@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from nightkiln.app.jobrun import JobRun
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.core import crashpoints
 from nightkiln.core.chunk import ChunkState
 from nightkiln.core.errors import NotFound
@@ -183,7 +183,7 @@ class Homestead:
             life.retries(job)
         life.state = job.state
         if job.state in (JobState.FINALIZING, JobState.CANCELLING):  # a crash came between
-            self.do(JobRun.finish_cancel(self.context, life.id))
+            self.do(finish_cancel(self.context, life.id))
             life.state = self._loops.run(self._job(life)).state
 
     def check(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from nightkiln.app.jobrun import JobRun
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.core.answer import Attempt, Reply
 from nightkiln.core.events import Opening
 from nightkiln.core.fault import Fault, FaultClass
@@ -260,7 +260,7 @@ class World(Homestead):
 
     async def _cancelled(self, life: Life) -> None:
         await self._drop_hands(life)
-        await JobRun.finish_cancel(self.context, life.id)
+        await finish_cancel(self.context, life.id)
 
     def retry(self, life: Life) -> None:
         self.do(moves.retry(self.context, life.id))

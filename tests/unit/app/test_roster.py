@@ -23,7 +23,7 @@ from tests.batchmaking import (
 )
 
 from nightkiln.app.duties import Delays, Duty, duty_of
-from nightkiln.app.jobrun import JobRun
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.app.roster import RosterSettings
 from nightkiln.app.serving import ServedHome, open_server
 from nightkiln.core.batches import Dialect
@@ -282,7 +282,7 @@ async def test_a_batch_that_a_kill_left_unsettled_is_settled_at_the_next_start(
         gone = await created(context, file, opened.models)
         assert over.job is not None
         assert gone.job is not None
-        await JobRun.finish_cancel(context, over.job)
+        await finish_cancel(context, over.job)
         await deletion.delete(context, gone.job)
     async with home(tmp_path, url) as opened:
         context = opened.context(DEFAULT_PROJECT)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from nightkiln.app.jobrun import JobRun
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.job import JobState
 from nightkiln.service import moves
@@ -37,7 +37,7 @@ async def test_rows_without_an_answer_are_cancelled_with_their_job(
 ) -> None:
     job = await kiln.queued(kiln.order(40))
     await kiln.answered(job, rows=20)
-    job = await JobRun.finish_cancel(kiln.context, job.id)
+    job = await finish_cancel(kiln.context, job.id)
     assert job.state is JobState.CANCELLED
     assert job.totals.ok == 20
     assert await export(kiln.context, job, str(tmp_path / "out.jsonl"), None) == 40
@@ -86,7 +86,7 @@ async def test_what_is_published_and_what_is_counted_agree_after_a_cancelled_ret
 ) -> None:
     job = await kiln.ended(kiln.order(40), failing=frozenset({3, 30}))
     await moves.retry(kiln.context, job.id)
-    done = await JobRun.finish_cancel(kiln.context, job.id)
+    done = await finish_cancel(kiln.context, job.id)
     await export(kiln.context, done, str(tmp_path / "out.jsonl"), None)
     faults = [row["fault"] for row in rows_of(tmp_path / "out.jsonl")]
     assert (done.totals.ok, done.totals.failed) == (38, 0)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from nightkiln.app.finishing import finish_cancel
 from nightkiln.core.errors import UsageError
 from nightkiln.core.events import Opening
 from nightkiln.core.job import JobState, PromptSpec, Sampling
@@ -88,10 +89,9 @@ async def test_a_job_that_failed_is_never_found(kiln: Kilnful) -> None:
 
 
 async def test_a_retry_of_a_job_without_known_rows_begins_with_validation(kiln: Kilnful) -> None:
-    from nightkiln.app.jobrun import JobRun
 
     job = await kiln.accepted(kiln.order())
-    assert (await JobRun.finish_cancel(kiln.context, job.id)).state is JobState.CANCELLED
+    assert (await finish_cancel(kiln.context, job.id)).state is JobState.CANCELLED
     assert await opening(kiln, kiln.order()) is Opening.CONTINUED
     again = await moves.retry(kiln.context, job.id)
     assert again.state is JobState.VALIDATING
@@ -100,12 +100,11 @@ async def test_a_retry_of_a_job_without_known_rows_begins_with_validation(kiln: 
 
 
 async def test_a_cancel_that_comes_too_late_lets_the_job_end(kiln: Kilnful) -> None:
-    from nightkiln.app.jobrun import JobRun
 
     job = await kiln.queued(kiln.order())
     await kiln.answered(job, rows=20)
     await moves.move(kiln.context, job.id, JobState.FINALIZING)
-    assert (await JobRun.finish_cancel(kiln.context, job.id)).state is JobState.SUCCEEDED
+    assert (await finish_cancel(kiln.context, job.id)).state is JobState.SUCCEEDED
 
 
 @pytest.mark.parametrize(("name", "said"), [("logprobs", "true"), ("top_logprobs", "3")])
