@@ -18,6 +18,7 @@ from nightkiln.app import parts
 from nightkiln.app.batchorder import batch_order
 from nightkiln.app.choice import PILOT, is_model_file
 from nightkiln.app.forecasting import Assumed, estimate
+from nightkiln.app.servedmodels import ServedModels
 from nightkiln.app.targets import order_under
 from nightkiln.config import Settings
 from nightkiln.core.errors import IllegalMove, UsageError
@@ -135,16 +136,31 @@ class Taking:
                 hint="name an endpoint or a model of the server's settings; /api/v1/fleet has them",
             )
 
+    def _check_served(self, order: Order) -> None:
+        """Refuse a model that the settings do not list. Raises UsageError.
+
+        An endpoint would serve more with the server's credential than it is there for.
+        """
+        served = (PILOT, *ServedModels(self._settings).names())
+        if order.model is not None and order.model not in served:
+            raise UsageError(
+                f"no model {order.model} is served here",
+                hint="name one of the server's settings; /api/v1/fleet has them",
+            )
+
     async def _arrived(
         self, context: Context, order: Order, rows: Rows, *, free: bool
     ) -> tuple[SourceSpec, Order]:
+        if not free:  # what the settings add is nobody's wish but the server's
+            self.check_free(order)
         order = order_under(order, self._settings)
         parts.check_order(order)
-        if not free:
-            self.check_free(order)
         source, order = await arrived(context, rows, order)
         try:
-            return batch_order(source, order, self._settings)
+            source, order = batch_order(source, order, self._settings)
+            if not free:
+                self._check_served(order)
+            return source, order
         except UsageError:
             await asyncio.to_thread(submit.drop_spool, source)
             raise

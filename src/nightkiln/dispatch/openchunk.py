@@ -116,6 +116,7 @@ class OpenChunk:
                     number=max((attempt.number for attempt in earlier), default=0),
                     counted=sum(map(_counts, earlier)),
                 )
+                try_.overloads = sum(map(_overloaded, earlier))  # the grace goes on where it stood
                 try_.larger = any(map(_misfitted, earlier))
                 if not try_.larger:
                     try_.key = self.keys.get(row)
@@ -325,12 +326,21 @@ def _kept(answer: Answered, attempt: Attempt) -> Kept:
     )
 
 
+def _overloaded(attempt: Attempt) -> bool:
+    return attempt.fault is not None and attempt.fault.kind is FaultClass.OVERLOAD
+
+
 def _counts(attempt: Attempt) -> bool:
-    """True for an earlier attempt that used up part of the row's right to more."""
+    """True for an earlier attempt that used up part of the row's right to more.
+
+    Those of a full backend are not among them: the first many cost nothing, and which
+    of them came after those is not worth a row.
+    """
     fault = attempt.fault
     return (
         fault is not None
         and fault.kind in COUNTED
+        and fault.kind is not FaultClass.OVERLOAD
         and not fault.unreachable
         and fault.code not in _OURS
     )

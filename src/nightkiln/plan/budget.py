@@ -49,7 +49,7 @@ class Budget:
         self._cost = float(spent.cost_nanos)
         self._tokens = spent.input_tokens + spent.output_tokens
         self._in_flight = 0
-        self._kept = 0  # requests that may have been billed and never ended
+        self._kept = spent.maybe_billed  # requests that may have been billed and never ended
         self._most_cost = 0.0  # nano-dollars, of one request
         self._most_tokens = 0
 

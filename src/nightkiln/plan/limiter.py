@@ -70,6 +70,7 @@ _TRIAL_LEAST_S: Final = 0.5
 _SILENT_S: Final = 1.0  # of a start without any answer: double all the same ...
 _SILENT_MOST: Final = 256  # ... up to this
 _USED: Final = 0.9  # of the limit: else it is not what limits
+_LOOK_S: Final = 0.2  # sooner, it is another job's look at the same engine
 _THERE: Final = 0.7  # of ours the engine has to know of: else the way there is what limits
 _CALM_S: Final = 20.0  # after a timeout, without growth by the engine's count
 _TOKENS: Final = 32.0  # an answer takes a time of its own, and some per token: this many tokens'
@@ -225,7 +226,7 @@ class AdaptiveLimit:
 
     def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
         """A look at the engine that answers; `in_flight` is ours at the same moment."""
-        if not self.adapts:
+        if not self.adapts or now - self._looked_at < _LOOK_S:
             return
         rate = self._since_look / (now - self._looked_at) if self._looked_at < now else 0.0
         self._looked_at, self._since_look = now, 0

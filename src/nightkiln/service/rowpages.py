@@ -77,11 +77,13 @@ def _page(files: JobFiles, job: Job, known: Sequence[Chunk], wanted: RowsWanted)
             if looked == _LOOKED_AT:
                 return RowPage(data=tuple(found), has_more=True, next=chunk.first_row)
             looked += 1
-            answers = _answers(files, job, chunk)
+            answers, inputs = _answers(files, job, chunk), None
             for at in _matches(answers, wanted, first=wanted.start - chunk.first_row):
                 if len(found) == wanted.limit:
                     return RowPage(data=tuple(found), has_more=True, next=chunk.first_row + at)
-                found.append(_row(reader.read(chunk).rows, columns, answers, chunk, at))
+                if inputs is None:
+                    inputs = reader.read(chunk).rows
+                found.append(_row(inputs, columns, answers, chunk, at))
     return RowPage(data=tuple(found), has_more=False, next=None)
 
 

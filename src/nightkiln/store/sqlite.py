@@ -143,6 +143,7 @@ def _async_engine(
         # isolation_level=None: the driver begins nothing behind our back.
         async_creator=lambda: aiosqlite.connect(address, uri=True, isolation_level=None),
         poolclass=pool,
+        hide_parameters=True,  # an error's text may be logged; what is stored may be a prompt
         **bounds,
     )
     _run_on_connect(engine.sync_engine, pragmas)

@@ -180,10 +180,10 @@ class Home:
 
     def is_running(self, job: JobId) -> bool:
         """True when some process holds the job's lock."""
-        path = self.job(job).lock
-        if not path.exists():
+        try:
+            descriptor = os.open(self.job(job).lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # never begun, or being deleted
             return False
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

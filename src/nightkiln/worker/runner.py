@@ -122,7 +122,7 @@ class Runner:
             for text in self._fleet.news():
                 self._on_notice(text)
             check_fleet(self._fleet)
-            if reason := self._fleet.capped:
+            if self._fleet.queued and (reason := self._fleet.capped):
                 self.waiting = reason
                 return Ending.CAPPED
             if self._waited_enough():

@@ -122,3 +122,18 @@ def test_earlier_attempts_count_and_those_of_dead_workers_do_not(on_stage: Run) 
         assert (try_.number, try_.counted) == (2, 1)
 
     on_stage(play)
+
+
+def test_refusals_of_a_full_backend_cost_the_row_nothing_next_time_and_go_on_being_counted(
+    on_stage: Run,
+) -> None:
+    async def play(stage: Stage) -> None:
+        stage.backend.fail_until(36_000.0, fault(FaultClass.OVERLOAD, retry_after_s=1.0))
+        await stage.add([0])
+        await stage.until(lambda: stage.backend.asks.total() == 7)
+        await stage.fleet.stop(drain_s=1.0)
+        again = await stage.add([0], before=await stage.frames(), tell=False)
+        (try_,) = again.tries()
+        assert (try_.number, try_.counted, try_.overloads) == (7, 0, 7)
+
+    on_stage(play)

@@ -128,3 +128,13 @@ def test_the_cap_holds_whatever_is_under_way(cap: int, sizes: list[int], at_once
     assert spent <= max(cap, SCOUTS * 60)
     if waiting:
         assert spent + math.ceil(1.25 * 60) * 2 > cap - 60
+
+
+def test_what_earlier_runs_may_have_paid_stays_reserved() -> None:
+    spent = Totals(input_tokens=100, maybe_billed=7)
+    fresh, resumed = (Budget(Caps(tokens=1000), one) for one in (Totals(input_tokens=100), spent))
+    for budget in (fresh, resumed):
+        budget.sent()
+        budget.ended(used(100), None)
+    assert fresh.may_send(NOW)
+    assert not resumed.may_send(NOW)  # 200 are used, and 8 of up to 125 each would be 1,200
