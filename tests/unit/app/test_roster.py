@@ -167,7 +167,7 @@ async def both(context: Context, found: Batch) -> tuple[list[Any], list[Any]]:
 
 
 async def test_a_batch_whose_time_is_over_keeps_its_answers_and_is_expired(tmp_path: Path) -> None:
-    slow = SimulatorSettings(latency="const:300")
+    slow = SimulatorSettings(latency="const:700")  # 3,000 rows take longer than two seconds
     async with Simulator(slow) as simulator, home(tmp_path, simulator.url) as opened:
         context = opened.context(DEFAULT_PROJECT)
         file = await uploaded(context, text_of(map(line, range(3000))))
