@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import nightkiln.app.jobrun
 import nightkiln.service.results
@@ -39,16 +39,19 @@ def timed(name: str, work: Callable[P, R]) -> Callable[P, R]:
     return timing
 
 
+STEPS: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("hash", nightkiln.service.submit, "fingerprint"),
+    ("ingest", nightkiln.app.jobrun, "ingest"),
+    ("open", nightkiln.worker.opening.Opener, "open"),
+    ("seal", nightkiln.worker.window.Window, "_sealed"),
+    ("clean", nightkiln.worker.window, "clean"),
+    ("export", nightkiln.service.results, "_write_beside"),
+)
+
+
 def install() -> None:
     """Put a stopwatch on every step outside dispatch."""
-    for name, owner, attribute in (
-        ("hash", nightkiln.service.submit, "sha256_of"),
-        ("ingest", nightkiln.app.jobrun, "ingest"),
-        ("open", nightkiln.worker.opening.Opener, "open"),
-        ("seal", nightkiln.worker.window.Window, "_sealed"),
-        ("clean", nightkiln.worker.window, "clean"),
-        ("export", nightkiln.service.results, "_write"),
-    ):
+    for name, owner, attribute in STEPS:
         setattr(owner, attribute, timed(name, getattr(owner, attribute)))
 
 
