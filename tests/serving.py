@@ -21,9 +21,9 @@ from fastapi import APIRouter, FastAPI
 
 from nightkiln.app.serving import ServedHome, open_server
 from nightkiln.app.settings import load_settings
+from nightkiln.cli.serve import parts_of
 from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId
 from nightkiln.http.app import make_app
-from nightkiln.http.parts import Parts, Standing
 from nightkiln.http.running import Listening, serve
 from nightkiln.http.settings import ServerSettings
 from nightkiln.service import keys
@@ -106,21 +106,6 @@ def _said(status: int, headers: Any, body: bytes) -> Said:
     return Said(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
-def _parts(opened: ServedHome, limits: ServerSettings) -> Parts:
-    return Parts(
-        context=opened.context,
-        store=opened.store,
-        home=opened.home,
-        settings=limits,
-        models=opened.models,
-        taking=opened.taking,
-        counting=opened.counting,
-        reaching=opened.reaching,
-        standing=Standing(),
-        roster=opened.roster,
-    )
-
-
 @contextmanager
 def served(
     home: Path,
@@ -147,7 +132,7 @@ def served(
         async with open_server(home, environ=environ or {}, settings=settings, work=work) as opened:
             path = await keys.ensure_admin_key(opened.context(DEFAULT_PROJECT))
             key = path.read_text().strip()
-            app = make_app(_parts(opened, limits or ServerSettings()))
+            app = make_app(parts_of(opened, limits or ServerSettings()))
             for router in routers:
                 app.include_router(router)
 

@@ -4,8 +4,6 @@ The server writes its address beside the home's lock when it is ready. Only whil
 holds that lock does the address mean anything: a file that a crash left is ignored.
 """
 
-import fcntl
-import os
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +12,9 @@ import msgspec
 from nightkiln.core.errors import HomeBusy
 from nightkiln.service.keys import ADMIN_FILE
 from nightkiln.vault.durable import disk_errors, replacing
+from nightkiln.vault.home import Home, is_held
 
 _FILE: Final = "server.json"
-_LOCK: Final = "lock"
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +43,7 @@ def withdraw(root: Path) -> None:
 
 def owner_of(root: Path) -> Owner | None:
     """The server that owns a home now, or None. Raises HomeBusy where it cannot be asked."""
-    if not _is_owned(root / _LOCK):
+    if not is_held(Home(root).lock):
         return None
     try:
         said = msgspec.json.decode((root / _FILE).read_bytes(), type=Announced)
@@ -56,18 +54,3 @@ def owner_of(root: Path) -> Owner | None:
             hint="wait until it is ready, or set NIGHTKILN_URL and NIGHTKILN_API_KEY",
         ) from error
     return Owner(url=said.url, key=key)
-
-
-def _is_owned(lock: Path) -> bool:
-    """True while somebody holds a home's lock alone. Writes nothing."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False  # no home, or not ours to look into: opening it says so
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

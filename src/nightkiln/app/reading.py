@@ -21,6 +21,7 @@ from nightkiln.service.selection import EVERYTHING, Selection
 from nightkiln.service.viewing import progress_of, view_of, whole_view
 from nightkiln.store import jobs
 from nightkiln.store.database import Database
+from nightkiln.store.paging import Page
 from nightkiln.vault.home import Home
 
 __all__ = ["WATCH_S", "Reading", "open_reading", "progress_of"]
@@ -36,8 +37,9 @@ class Reading:
 
     async def jobs(self, *, limit: int = 50) -> list[JobView]:
         """The newest jobs, newest first."""
-        found = await self._context.store.read(
-            lambda tx: jobs.list_jobs(tx, project=self._context.project, limit=limit)
+        page, project = Page(limit=limit), self._context.project
+        found, _ = await self._context.store.read(
+            lambda tx: jobs.list_jobs(tx, page, project=project)
         )
         return [self._view(job) for job in found]
 

@@ -20,6 +20,8 @@ import click
 from nightkiln.cli.setting import home_option, run_async, settings
 
 if TYPE_CHECKING:
+    from nightkiln.app.serving import ServedHome
+    from nightkiln.http.parts import Parts
     from nightkiln.http.running import Listening
     from nightkiln.http.settings import ServerSettings
 
@@ -91,11 +93,28 @@ def serve(
     return run_async(_serve(listening, limits, work=not no_worker))
 
 
+def parts_of(opened: "ServedHome", limits: "ServerSettings") -> "Parts":
+    """What the routes of an opened home stand on."""
+    from nightkiln.http.parts import Parts, Standing
+
+    return Parts(
+        context=opened.context,
+        store=opened.store,
+        home=opened.home,
+        settings=limits,
+        models=opened.models,
+        taking=opened.taking,
+        counting=opened.counting,
+        reaching=opened.reaching,
+        standing=Standing(),
+        roster=opened.roster,
+    )
+
+
 async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool) -> int:
     from nightkiln.app.serving import open_server
     from nightkiln.core.ids import DEFAULT_PROJECT
     from nightkiln.http.app import make_app
-    from nightkiln.http.parts import Parts, Standing
     from nightkiln.http.running import serve
     from nightkiln.service.keys import ensure_admin_key, hash_of
     from nightkiln.web import routes as web
@@ -104,18 +123,7 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
     with _signals(stop):
         async with open_server(root, environ=os.environ, settings=settings(), work=work) as opened:
             admin_key = await ensure_admin_key(opened.context(DEFAULT_PROJECT))
-            parts = Parts(
-                context=opened.context,
-                store=opened.store,
-                home=opened.home,
-                settings=limits,
-                models=opened.models,
-                taking=opened.taking,
-                counting=opened.counting,
-                reaching=opened.reaching,
-                standing=Standing(),
-                roster=opened.roster,
-            )
+            parts = parts_of(opened, limits)
 
             def on_ready(url: str) -> None:
                 opened.announce(url)

@@ -5,6 +5,7 @@ from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job
 from nightkiln.service.context import Context
 from nightkiln.store import jobs
+from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 
 LAST = "last"
@@ -18,7 +19,7 @@ async def find_job(context: Context, name: str) -> Job:
 
     async def query(tx: Tx) -> Job:
         if name == LAST:
-            newest = await jobs.list_jobs(tx, project=context.project, limit=1)
+            newest, _ = await jobs.list_jobs(tx, Page(limit=1), project=context.project)
             if not newest:
                 raise NotFound("there are no jobs yet", hint="nightkiln run INPUT -o OUTPUT ...")
             return newest[0]

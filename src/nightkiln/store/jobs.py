@@ -9,7 +9,7 @@ cannot undo a cancel that came between, nor lose a count.
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from sqlalchemy import RowMapping, and_, delete, or_, select, update
+from sqlalchemy import RowMapping, delete, select, update
 from sqlalchemy import insert as insert_into
 
 from nightkiln.core.access import KeyId
@@ -83,27 +83,6 @@ async def find_by_key(tx: Tx, key: str, *, project: ProjectId) -> Job | None:
 
 
 async def list_jobs(
-    tx: Tx, *, project: ProjectId, before: JobId | None = None, limit: int = 100
-) -> list[Job]:
-    """A page of a project's jobs, newest first, without tombstones.
-
-    `before` is the last job of the page before. Raises NotFound if it is gone.
-    """
-    query = (
-        select(jobs)
-        .where(jobs.c.project_id == project, jobs.c.state != JobState.DELETING.value)
-        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        last = await get(tx, before, project=project)
-        older = jobs.c.created_at < last.created_at
-        same_age = and_(jobs.c.created_at == last.created_at, jobs.c.id < last.id)
-        query = query.where(or_(older, same_age))
-    return [_job(row) for row in await tx.rows(query)]
-
-
-async def pages(
     tx: Tx,
     page: Page,
     *,

@@ -83,6 +83,21 @@ def _patient_lock(path: Path, *, shared: bool) -> Lock | None:
     return None
 
 
+def is_held(path: Path) -> bool:
+    """True while somebody holds the lock alone; False where there is none. Writes nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False  # never made, being deleted, or not ours to look into: opening it says so
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class JobFiles:
     """The paths of one job."""
 
@@ -129,6 +144,7 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.lock = root / "lock"
         self.database = root / "nightkiln.db"
         self.cache = root / "cache.db"
         self.spool = root / "spool"
@@ -150,7 +166,7 @@ class Home:
                 f"the home {self.root} cannot be used: {error.strerror}",
                 hint="name another one with --home or NIGHTKILN_HOME",
             ) from error
-        self._lock = _patient_lock(self.root / "lock", shared=not exclusive)
+        self._lock = _patient_lock(self.lock, shared=not exclusive)
         if self._lock is None:
             raise HomeBusy(
                 f"the home {self.root} is owned by a running server"
@@ -180,14 +196,4 @@ class Home:
 
     def is_running(self, job: JobId) -> bool:
         """True when some process holds the job's lock."""
-        try:
-            descriptor = os.open(self.job(job).lock, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # never begun, or being deleted
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_held(self.job(job).lock)

@@ -34,7 +34,7 @@ async def list_jobs(
     page = paging.Page(limit=_JOBS, after=after)
     try:
         found, more = await context.store.read(
-            lambda tx: jobs.pages(tx, page, project=context.project)
+            lambda tx: jobs.list_jobs(tx, page, project=context.project)
         )
     except NotFound:
         return _nothing(request, caller, parts)

@@ -10,6 +10,7 @@ from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.core.job import Job
 from nightkiln.store import jobs
 from nightkiln.store.base import ControlPlane
+from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 
 MakeJob = Callable[..., Job]
@@ -19,8 +20,11 @@ class RefusedError(Exception):
     """What a use case of these tests raises."""
 
 
+ALL = Page(limit=100)
+
+
 async def names(database: ControlPlane) -> set[str]:
-    listed = await database.read(lambda tx: jobs.list_jobs(tx, project=DEFAULT_PROJECT))
+    listed, _ = await database.read(lambda tx: jobs.list_jobs(tx, ALL, project=DEFAULT_PROJECT))
     return {job.id for job in listed}
 
 
@@ -115,7 +119,7 @@ async def test_a_reader_cannot_write(database: ControlPlane, job: MakeJob) -> No
 
 async def test_a_query_that_overruns_its_deadline_is_given_up(database: ControlPlane) -> None:
     async def endless(tx: Tx) -> None:
-        await jobs.list_jobs(tx, project=DEFAULT_PROJECT)
+        await jobs.list_jobs(tx, ALL, project=DEFAULT_PROJECT)
         await asyncio.Event().wait()
 
     for _ in range(6):

@@ -12,6 +12,7 @@ from nightkiln.core.usage import Totals
 from nightkiln.store import chunks, generations, jobs, ledger
 from nightkiln.store.base import ControlPlane
 from nightkiln.store.generations import Generation
+from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 
 MakeJob = Callable[..., Job]
@@ -68,12 +69,14 @@ async def test_pages_list_every_job_once_newest_first(database: ControlPlane, jo
     await put(database, *[job(f"job_{n}", at=float(n // 2)) for n in range(7)])
     await put(database, job("job_x", state=JobState.DELETING))
     seen: list[str] = []
-    before: JobId | None = None
-    while page := await database.read(
-        lambda tx, b=before: jobs.list_jobs(tx, project=HERE, before=b, limit=3)  # type: ignore[misc]
-    ):
-        seen += [listed.id for listed in page]
-        before = page[-1].id
+    after, more = None, True
+    while more:
+        page = Page(limit=3, after=after)
+        found, more = await database.read(
+            lambda tx, p=page: jobs.list_jobs(tx, p, project=HERE)  # type: ignore[misc]
+        )
+        seen += [listed.id for listed in found]
+        after = found[-1].id
     assert seen == [f"job_{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
 
 

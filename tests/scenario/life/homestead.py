@@ -23,6 +23,7 @@ from nightkiln.service.context import Context
 from nightkiln.service.results import export
 from nightkiln.store import chunks, jobs
 from nightkiln.store.database import Database
+from nightkiln.store.paging import Page
 from nightkiln.testing.clock import FakeClock
 from nightkiln.vault.home import Home
 
@@ -159,9 +160,12 @@ class Homestead:
     # -- looking
 
     def _jobs(self) -> list[Job]:
-        return self._loops.run(
-            self.context.store.read(lambda tx: jobs.list_jobs(tx, project=self.context.project))
+        page, project = Page(limit=100), self.context.project
+        found, more = self._loops.run(
+            self.context.store.read(lambda tx: jobs.list_jobs(tx, page, project=project))
         )
+        assert not more
+        return found
 
     async def _job(self, life: Life) -> Job:
         return await self.context.store.read(

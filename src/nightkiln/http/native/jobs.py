@@ -107,7 +107,9 @@ async def list_jobs(
     context = caller.context
     page = paging.Page(limit=limit, after=after)
     found, more = await context.store.read(
-        lambda tx: jobs.pages(tx, page, project=context.project, states=frozenset(state), name=name)
+        lambda tx: jobs.list_jobs(
+            tx, page, project=context.project, states=frozenset(state), name=name
+        )
     )
     shown = await asyncio.to_thread(
         lambda: tuple(job_object(view_of(context, job)) for job in found)
