@@ -18,6 +18,7 @@ Locks are flock locks: they die with the process, whatever kills it.
 
 import fcntl
 import os
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -37,7 +38,8 @@ class Lock:
 
     A flock belongs to whoever has the descriptor, so to forked children as well:
     they would keep a job from everybody after their parent's death. So each
-    child closes what it inherits, which takes nothing from the parent.
+    child closes what it inherits, which takes nothing from the parent. A fork in
+    another thread waits until a lock being taken is one that the child can find.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -52,26 +54,38 @@ class Lock:
 
 
 _HELD: Final[weakref.WeakSet[Lock]] = weakref.WeakSet()
+_NO_FORK: Final = threading.Lock()  # held from a descriptor's opening until it is known or closed
 
 
 def _let_go_of_the_parents() -> None:
+    _NO_FORK.release()
     for lock in list(_HELD):
         lock.release()
 
 
-os.register_at_fork(after_in_child=_let_go_of_the_parents)
+os.register_at_fork(
+    before=_NO_FORK.acquire,
+    after_in_parent=_NO_FORK.release,
+    after_in_child=_let_go_of_the_parents,
+)
 
 
 def try_lock(path: Path, *, shared: bool = False) -> Lock | None:
     """The lock on a file, or None when somebody else holds it."""
-    with disk_errors(f"making the lock {path}"):
+    with disk_errors(f"making the lock {path}"), _NO_FORK:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if _flocked(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+            return Lock(descriptor)
         os.close(descriptor)
-        return None
-    return Lock(descriptor)
+    return None
+
+
+def _flocked(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _patient_lock(path: Path, *, shared: bool) -> Lock | None:
@@ -85,17 +99,15 @@ def _patient_lock(path: Path, *, shared: bool) -> Lock | None:
 
 def is_held(path: Path) -> bool:
     """True while somebody holds the lock alone; False where there is none. Writes nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return False  # never made, being deleted, or not ours to look into: opening it says so
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    with _NO_FORK:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return False  # never made, being deleted, or not ours to look into: opening it says so
+        try:
+            return not _flocked(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
 
 
 class JobFiles:
