@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from nightkiln.backends.engines.asking import Message
-from nightkiln.backends.engines.chat_template import ChatTemplate, TemplateRefusal
+from nightkiln.backends.engines.chat_refusals import TemplateRefusal
+from nightkiln.backends.engines.chat_template import ChatTemplate
 from nightkiln.backends.engines.chat_trial import try_template
 from nightkiln.core.errors import UsageError
 

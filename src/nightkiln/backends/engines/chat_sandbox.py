@@ -19,7 +19,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from nightkiln.backends.engines.chat_template import Endless, Raised
+from nightkiln.backends.engines.chat_refusals import Endless, Raised
 
 _TURN: Final = "__turn"
 _COUNTED: Final = "__counted"

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from nightkiln.backends.engines.asking import Message
+from nightkiln.backends.engines.chat_refusals import Endless, Raised, TemplateRefusal
 from nightkiln.backends.engines.extra import needed
 from nightkiln.core.errors import UsageError
 
@@ -25,18 +26,6 @@ _SAMPLES: Final = (
     (Message("user", "Hello"),),
     (Message("system", "Be brief."), Message("user", "Hello")),
 )
-
-
-class TemplateRefusal(ValueError):
-    """The template does not take these messages; its words are the message."""
-
-
-class Raised(TemplateRefusal):
-    """The template says itself that it does not take these messages."""
-
-
-class Endless(ValueError):
-    """The template goes round and round."""
 
 
 class ChatTemplate:

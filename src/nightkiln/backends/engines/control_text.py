@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from nightkiln.backends.engines.asking import Message
-from nightkiln.backends.engines.chat_template import TemplateRefusal
+from nightkiln.backends.engines.chat_refusals import TemplateRefusal
 
 _PRIVATE: Final = (range(0x100000, 0x10FFFE), range(0xF0000, 0xFFFFE), range(0xE000, 0xF900))
 _UNSEEN_SPACE: Final = "\u200b"

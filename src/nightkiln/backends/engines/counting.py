@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from nightkiln.backends.engines.asking import BodyEncoder, EngineSampling, parse_asked
-from nightkiln.backends.engines.chat_template import ChatTemplate, PlainText, TemplateRefusal
+from nightkiln.backends.engines.chat_refusals import TemplateRefusal
+from nightkiln.backends.engines.chat_template import ChatTemplate, PlainText
 from nightkiln.backends.engines.gguf_file import GGUFMetadata, read_metadata
 from nightkiln.backends.engines.gguf_tokenizer import rebuilt
 from nightkiln.core.request import Prompt

@@ -24,12 +24,8 @@ from nightkiln.backends.engines.asking import (
     with_larger_budget,
 )
 from nightkiln.backends.engines.base import Deaths, EngineSettings
-from nightkiln.backends.engines.chat_template import (
-    ChatTemplate,
-    PlainText,
-    TemplateRefusal,
-    fixed_now,
-)
+from nightkiln.backends.engines.chat_refusals import TemplateRefusal
+from nightkiln.backends.engines.chat_template import ChatTemplate, PlainText, fixed_now
 from nightkiln.backends.engines.control_text import (
     ControlTexts,
     broken,
