@@ -4,6 +4,7 @@ The bench itself stays small on purpose: a child starts out with its parent's
 peak memory in its books, so whatever needs memory here runs in a child too.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,7 +37,12 @@ class Child:
     """A process of ours, started in a session of its own. Always `wait` or `kill` it."""
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
     ) -> None:
         """`env` is added to our own variables."""
         self.command = [sys.executable, *command]
@@ -44,7 +50,7 @@ class Child:
         self._started = time.monotonic()
         with log.open("wb") as out, log.with_suffix(".err").open("wb") as err:
             self._process = subprocess.Popen(
-                self.command, stdout=out, stderr=err, cwd=ROOT, env=_environ(env or {})
+                self.command, stdout=out, stderr=err, cwd=cwd, env=_environ(env or {})
             )
         self.started_at = self._started
 
@@ -62,11 +68,7 @@ class Child:
     @property
     def resident_mb(self) -> float | None:
         """Its memory now; None where the system does not say, or it has ended."""
-        try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        except (OSError, IndexError):
-            return None
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return _resident_mb(self.pid)
 
     def kill(self) -> Cost:
         """End it as a power cut would."""
@@ -107,6 +109,26 @@ def ended(child: Child, *, fine: tuple[int, ...] = (0,)) -> Cost:
     if cost.code not in fine:
         raise BenchError(f"{' '.join(child.command)} ended with {cost.code}:\n{child.complaint()}")
     return cost
+
+
+def tree_mb(pid: int) -> float:
+    """The memory of a process and of all that come from it, now; 0 where nobody says."""
+    total, todo = 0.0, [pid]
+    while todo:
+        one = todo.pop()
+        total += _resident_mb(one) or 0.0
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                todo += map(int, children.read_text().split())
+    return total
+
+
+def _resident_mb(pid: int) -> float | None:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _environ(more: Mapping[str, str]) -> dict[str, str]:

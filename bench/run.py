@@ -33,6 +33,7 @@ from bench import (
     page,
     prefixes,
     scale,
+    serverload,
     serving,
     tables,
 )
@@ -73,6 +74,7 @@ SECTIONS = (
     Section(name="joins", workloads=frozenset({"joins"})),
     Section(name="prefixes", workloads=frozenset({"prefixes"})),
     Section(name="tables", workloads=frozenset({"tables"})),
+    Section(name="server", workloads=frozenset({"server", "upload"})),
 )
 
 
@@ -96,6 +98,7 @@ def workloads(pairs: int, rows: int | None = None) -> dict[str, Callable[[Path],
         "resume": lambda work: killing.resume(work=work),
         "tables": lambda work: tables.measure(work=work),
         "upload": lambda work: serving.measure(work=work),
+        "server": lambda work: serverload.measure(work=work, rows=rows or serverload.ROWS),
     }
 
 
@@ -142,7 +145,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rows",
         type=int,
-        help="fewer, for a try of limits, joins, prefixes, scale, growth and memory",
+        help="fewer, for a try of limits, joins, prefixes, scale, growth, memory and server",
     )
     parser.add_argument("--page", action="store_true", help="update docs/benchmarks.md")
     parser.add_argument("--work", type=Path, help="where the homes go; default: a temporary folder")

@@ -9,7 +9,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,13 +64,13 @@ def _through(size_mb: int, work: Path) -> tuple[Cost, float, float]:
     home = work / "home"
     child = Child(["-m", "nightkiln", "serve", "--port", "0", "--home", str(home)], log=log)
     try:
-        url = _url_of(child, log)
+        url = url_of(child, log)
         key = (home / "admin.key").read_text().strip()
         began = time.monotonic()
-        file, sent = _upload(url, key, size_mb)
+        file, sent = upload_of(url, key, size_mb)
         up_s = time.monotonic() - began
         began = time.monotonic()
-        if _download(url, key, file) != sent:
+        if download(url, key, file) != sent:
             raise BenchError("the file that came back is another one")
         down_s = time.monotonic() - began
     finally:
@@ -77,30 +78,33 @@ def _through(size_mb: int, work: Path) -> tuple[Cost, float, float]:
     return used, up_s, down_s
 
 
-def _upload(url: str, key: str, size_mb: int) -> tuple[str, str]:
-    """The id of the new file, and the digest of what was sent."""
+def upload_of(url: str, key: str, size_mb: int) -> tuple[str, str]:
+    """Send a file of this size: its id, and the digest of what was sent."""
     digest = hashlib.sha256()
     lines = max(1, size_mb * MB // len(_LINE))
 
     def pieces() -> Iterator[bytes]:
-        yield _HEAD
         block, left = _LINE * 100, lines
         while left > 0:
             piece = block if left >= 100 else _LINE * left
             digest.update(piece)
             yield piece
             left -= 100
-        yield _TAIL
 
-    connection = _connection(url)
+    return upload(url, key, pieces(), lines * len(_LINE)), digest.hexdigest()
+
+
+def upload(url: str, key: str, pieces: Iterable[bytes], size: int) -> str:
+    """Send a batch's file as a form, without having it in memory: its id."""
+    connection = connection_to(url)
     connection.request(
         "POST",
         "/v1/files",
-        pieces(),
+        chain([_HEAD], pieces, [_TAIL]),
         {
             "authorization": f"Bearer {key}",
             "content-type": f"multipart/form-data; boundary={_BOUNDARY}",
-            "content-length": str(len(_HEAD) + lines * len(_LINE) + len(_TAIL)),
+            "content-length": str(len(_HEAD) + size + len(_TAIL)),
         },
     )
     reply = connection.getresponse()
@@ -109,15 +113,39 @@ def _upload(url: str, key: str, size_mb: int) -> tuple[str, str]:
     if reply.status != 200:
         raise BenchError(f"the upload gave {reply.status}: {said[:200]!r}")
     made = msgspec.json.decode(said, type=_File)
-    if made.bytes != lines * len(_LINE):
-        raise BenchError(f"{lines * len(_LINE):,} bytes were sent, {made.bytes:,} came")
-    return made.id, digest.hexdigest()
+    if made.bytes != size:
+        raise BenchError(f"{size:,} bytes were sent, {made.bytes:,} came")
+    return made.id
 
 
-def _download(url: str, key: str, file: str) -> str:
+def ask(url: str, key: str, method: str, path: str, body: bytes | None = None) -> bytes:
+    """What the server says to a request, which has to be good."""
+    connection = connection_to(url)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    connection.request(method, path, body, headers)
+    reply = connection.getresponse()
+    said = reply.read()
+    connection.close()
+    if reply.status != 200:
+        raise BenchError(f"{path} gave {reply.status}: {said[:200]!r}")
+    return said
+
+
+def lines_of(url: str, key: str, path: str) -> Iterator[bytes]:
+    """The lines of a download, one after the other."""
+    connection = connection_to(url)
+    connection.request("GET", path, headers={"authorization": f"Bearer {key}"})
+    reply = connection.getresponse()
+    if reply.status != 200:
+        raise BenchError(f"{path} gave {reply.status}")
+    yield from reply
+    connection.close()
+
+
+def download(url: str, key: str, file: str) -> str:
     """The digest of what came."""
     digest = hashlib.sha256()
-    connection = _connection(url)
+    connection = connection_to(url)
     headers = {"authorization": f"Bearer {key}"}
     connection.request("GET", f"/v1/files/{file}/content", headers=headers)
     reply = connection.getresponse()
@@ -127,12 +155,12 @@ def _download(url: str, key: str, file: str) -> str:
     return digest.hexdigest()
 
 
-def _connection(url: str) -> http.client.HTTPConnection:
+def connection_to(url: str) -> http.client.HTTPConnection:
     place = urlsplit(url)
     return http.client.HTTPConnection(str(place.hostname), place.port, timeout=_DEADLINE_S)
 
 
-def _url_of(child: Child, log: Path) -> str:
+def url_of(child: Child, log: Path) -> str:
     until = time.monotonic() + _READY_S
     while time.monotonic() < until and child.running:
         found = _READY.search(log.read_text())

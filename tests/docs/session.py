@@ -24,6 +24,7 @@ from tests.docs.blocks import VISIBLE_PORT, Block, Command, Kind, commands_of, d
 ROOT: Final = Path(__file__).resolve().parents[2]
 BLOCK_S: Final = 200.0
 READY_S: Final = 30.0
+_STARTING: Final = 503  # it listens, and is not there yet
 _MARK: Final = "-- end of command, exit code"
 
 
@@ -147,12 +148,16 @@ class Sitting:
             try:
                 urllib.request.urlopen(url, timeout=READY_S).close()
                 return
-            except urllib.error.HTTPError:
-                return
+            except urllib.error.HTTPError as refused:
+                refused.close()
+                if refused.code != _STARTING:
+                    return
+                trouble: OSError = refused
             except OSError as error:
-                if self._server.poll() is not None or time.monotonic() > until:
-                    raise WrongExample(f"{self._page.name}: no server from {arguments}") from error
-                _pause(self._server)
+                trouble = error
+            if self._server.poll() is not None or time.monotonic() > until:
+                raise WrongExample(f"{self._page.name}: no server from {arguments}") from trouble
+            _pause(self._server)
 
     def _stop(self) -> None:
         if self._server is not None:

@@ -135,3 +135,74 @@ def test_batch_lines_are_answered_at_the_server_and_come_back_as_two_files(here:
         assert done.returncode == 3, done.stderr
         assert [one["custom_id"] for one in here.lines()] == ["a"]
         assert [one["custom_id"] for one in here.lines("out.errors.jsonl")] == ["b"]
+
+
+def test_some_rows_are_tried_at_the_server_and_the_rest_after_a_word(
+    here: Place, provider: Provider
+) -> None:
+    with serving(here):
+        tried = here.run("--try", "3")
+        assert tried.returncode == 0, tried.stderr
+        assert f"tried 3 of {ROWS} rows" in tried.stderr
+        assert "nightkiln jobs resume" in tried.stderr
+        assert provider.requests == 3
+        done = here.run("--try", "3", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert len(here.answers()) == ROWS
+        assert provider.requests == ROWS
+
+
+def test_bad_rows_and_a_folder_of_results_come_from_a_server_too(here: Place) -> None:
+    (here.folder / "mixed.csv").write_text("text,n\na,1\nb,2,3\nc,4\n")
+    target = ("--endpoint", here.url, "--model", "m", "--column", "text")
+    with serving(here):
+        said = here.nightkiln(
+            "run", "mixed.csv", *target, "--bad-rows", "bad.jsonl", "-o", "parts/"
+        )
+        assert said.returncode == 3, said.stderr
+        assert "bad.jsonl says which and why" in said.stderr
+        assert [line["row"] for line in here.lines("bad.jsonl")] == [1]
+        assert (here.folder / "parts" / "_manifest.json").exists()
+
+
+def test_old_jobs_are_cleaned_away_at_the_server(here: Place) -> None:
+    with serving(here):
+        assert here.run().returncode == 0
+        looked = here.nightkiln("jobs", "clean", "--older-than", "0m", "--dry-run")
+        assert "1 job" in looked.stderr
+        cleaned = here.nightkiln("jobs", "clean", "--older-than", "0m", "--yes", "--json")
+        (gone,) = json.loads(cleaned.stdout)["deleted"]
+        assert gone["rows"] == ROWS
+        assert here.nightkiln("jobs", "show", gone["job"]).returncode == 7
+
+
+def test_a_key_that_may_write_tries_rows_at_an_endpoint_of_the_servers(
+    here: Place, tmp_path: Path, provider: Provider
+) -> None:
+    settings = f'[endpoints.team]\nurl = "{here.url}"\nmodels = ["m"]\n'
+    (here.folder / "nightkiln.toml").write_text(settings)
+    with serving(here) as (_, url):
+        made = here.nightkiln("keys", "create", "--scope", "write", "--json")
+        named = {
+            "NIGHTKILN_HOME": str(tmp_path / "elsewhere"),
+            "NIGHTKILN_URL": url,
+            "NIGHTKILN_API_KEY": json.loads(made.stdout)["text"],
+        }
+        team = ("in.csv", "--endpoint", "team", "--model", "m", "--column", "text", "-o", "out.csv")
+        done = here.nightkiln("run", *team, "--try", "2", "--yes", **named)
+        assert done.returncode == 0, done.stderr
+        assert len(here.answers()) == ROWS
+        assert provider.requests == ROWS
+        shown = json.loads(here.nightkiln("jobs", "show", "last", "--json", **named).stdout)
+        assert shown["files"] is None  # they are on the server's machine
+
+
+def test_rows_are_asked_again_at_once(here: Place, provider: Provider) -> None:
+    here.table(ROWS, poison=2)
+    with serving(here):
+        assert here.run().returncode == 3
+        before = provider.requests
+        again = here.nightkiln("jobs", "retry", "last", "--run", "-o", "again.csv")
+        assert again.returncode == 3, again.stderr
+        assert provider.requests == before + 2
+        assert len(here.answers("again.csv")) == ROWS

@@ -115,9 +115,6 @@ def test_a_home_has_one_server_and_commands_are_told(place: Place) -> None:
         assert second.stdout == ""
         assert "in use by another server" in second.stderr
         assert "--home" in second.stderr
-        created = place.nightkiln("keys", "create", "n")
-        assert created.returncode == 1
-        assert "owned by a running server" in created.stderr
         assert "admin.key" in place.nightkiln("keys", "list").stdout
 
 
@@ -155,3 +152,31 @@ def test_keys_of_a_home_open_its_server(place: Place) -> None:
         assert status_of(f"{url}/metrics", key) == 401
         assert status_of(f"{url}/metrics", rotated) == 200
     assert place.nightkiln("keys", "revoke", "key_none").returncode == 7
+
+
+def test_the_windows_and_the_largest_file_are_options(place: Place) -> None:
+    more = ("--window", "24h", "--window", "7d", "--max-upload-gb", "0.00001", "--no-worker")
+    with serving(place, *more) as (_, url):
+        key = key_of(place)
+
+        def ask(method: str, path: str, body: bytes) -> tuple[int, str]:
+            request = urllib.request.Request(url + path, body, {"x-api-key": key}, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    return refused.code, refused.read().decode()
+
+        status, _ = ask("PUT", "/api/v1/files?name=a.csv", b"text\n" + b"x" * 9000)
+        assert status == 201
+        status, _ = ask("PUT", "/api/v1/files?name=a.csv", b"text\n" + b"x" * 90_000)
+        assert status == 413
+        batch = (
+            b'{"input_file_id": "file-none", "endpoint": "/v1/chat/completions",'
+            b' "completion_window": "%s"}'
+        )
+        assert ask("POST", "/v1/batches", batch % b"7d")[0] == 200
+        status, said = ask("POST", "/v1/batches", batch % b"48h")
+        assert status == 400
+        assert "7d" in said

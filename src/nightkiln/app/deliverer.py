@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from nightkiln.app.tending import Tended, told
 from nightkiln.core.errors import DiskError, HomeBusy, UnreachableError, UsageError
 from nightkiln.core.webhooks import Delivery, Webhook, WebhookId
 from nightkiln.service.context import Context
@@ -49,7 +50,8 @@ class Deliverer:
         # Its own threads: receivers that hang must not take those that read and write files.
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="deliverer")
         self._busy: dict[WebhookId, asyncio.Task[None]] = {}
-        self._watch: asyncio.Task[None] | None = None
+        self.look = Tended("the sending of events", self._look_forever)
+        self._resting: dict[WebhookId, float] = {}  # until when, after a bug in sending to it
         self._forgot_at = float("-inf")
 
     @property
@@ -59,11 +61,12 @@ class Deliverer:
 
     def start(self) -> None:
         """Begin to look for what is due."""
-        self._watch = asyncio.create_task(self._look_forever(), name="deliverer")
+        self.look.start()
 
     async def aclose(self) -> None:
         """Stop. A try that is under way is forgotten, and made again after the next start."""
-        tasks = [*self._busy.values(), *([] if self._watch is None else [self._watch])]
+        await self.look.aclose()
+        tasks = [*self._busy.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -83,7 +86,9 @@ class Deliverer:
         if now - self._forgot_at >= _FORGET_S:
             await store.write(lambda tx: webhooks.forget(tx, before=now - KEPT_S))
             self._forgot_at = now
-        room, busy = _AT_ONCE - len(self._busy), list(self._busy)
+        at = asyncio.get_running_loop().time()
+        self._resting = {one: until for one, until in self._resting.items() if until > at}
+        room, busy = _AT_ONCE - len(self._busy), [*self._busy, *self._resting]
         if room <= 0:
             return
         found = await store.read(lambda tx: webhooks.due(tx, now=now, but=busy, limit=room))
@@ -94,8 +99,9 @@ class Deliverer:
 
     def _done(self, webhook: WebhookId, ended: asyncio.Task[None]) -> None:
         del self._busy[webhook]
-        if not ended.cancelled() and ended.exception() is not None:
-            _log.error("sending an event stumbled", exc_info=ended.exception())
+        if not ended.cancelled() and (bug := ended.exception()) is not None:
+            _log.error("sending an event stumbled: %s", told(bug))
+            self._resting[webhook] = asyncio.get_running_loop().time() + _UNRECORDED_S
 
     async def _deliver(self, webhook: Webhook, delivery: Delivery) -> None:
         """Try once, and record what came of it."""

@@ -5,7 +5,7 @@ it has to be remembered over a death of the process.
 """
 
 import enum
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,7 +18,7 @@ from nightkiln.core.errors import (
     UnreachableError,
     WaitTimeout,
 )
-from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.job import JobState, Wanted
 
 AWAY: Final = (UnreachableError, AuthError, QuotaError, WaitTimeout, DiskError, HomeBusy)
 """What time or somebody else mends: the job waits, and is begun again."""
@@ -36,7 +36,26 @@ class Duty(enum.StrEnum):
     NONE = "none"
 
 
-def duty_of(job: Job, *, deadline: float | None, now: float) -> Duty:
+class Stands(Protocol):
+    """A job, as far as what it wants done follows from it."""
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        ...
+
+    @property
+    def wanted(self) -> Wanted:
+        """What somebody asked of its runner."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it waits."""
+        ...
+
+
+def duty_of(job: Stands, *, deadline: float | None, now: float) -> Duty:
     """What a job that nobody works on wants done. `deadline` is when it expires."""
     state = job.state
     if state.is_terminal or state is JobState.DELETING:

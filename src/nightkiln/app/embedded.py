@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from nightkiln.app import parts
 from nightkiln.app.batchorder import batch_order, may_name_its_model
 from nightkiln.app.finishing import finish_cancel
-from nightkiln.app.forecasting import Assumed, estimate
+from nightkiln.app.forecasting import estimate
 from nightkiln.app.jobrun import JobRun
 from nightkiln.app.parts import Crew
 from nightkiln.app.reading import Reading, progress_of
@@ -24,7 +24,7 @@ from nightkiln.app.settings import load_settings
 from nightkiln.config import Settings
 from nightkiln.core.errors import HomeBusy, IllegalMove
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Opening, Planned, Progressed
-from nightkiln.core.forecast import Estimate
+from nightkiln.core.forecast import Assumed, Estimate
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
 from nightkiln.dispatch.turns import Turnstiles

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,10 @@ from nightkiln.service.context import Context
 from nightkiln.service.manner import Changes, order_again, remember
 from nightkiln.service.wirebatches_end import settle
 from nightkiln.store import batches, jobs
+from nightkiln.vault.home import Lock
+
+_LOCK_LOOKS: Final = 40
+_LOCK_LOOK_S: Final = 0.05
 
 
 class Errand:
@@ -50,8 +55,9 @@ class Errands:
         self._changes = Changes(wait_s=wait_s)
         self._turnstiles = Turnstiles()  # all jobs go through the same ones
 
-    async def is_local(self, context: Context, job: Job) -> bool:
+    async def is_local(self, context: Context, name: JobId) -> bool:
         """True for a job whose model runs in an engine of ours."""
+        job = await _job(context, name)
         if not job.spec.model:
             return False
         try:
@@ -71,9 +77,7 @@ class Errands:
         if errand.duty is Duty.EXPLAIN:
             await moves.explain(context, errand.job, errand.why)
             return True
-        lock = context.home.lock_job(errand.job)
-        if lock is None:
-            raise _busy_or_gone(context, errand.job)
+        lock = await _lock(context, errand.job)
         try:
             parks = await self._locked(context, errand)
         finally:
@@ -160,10 +164,15 @@ async def _job(context: Context, job: JobId) -> Job:
     return await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
 
 
-def _busy_or_gone(context: Context, job: JobId) -> NotFound | HomeBusy:
-    if not context.files(job).root.exists():
-        return NotFound(f"job {job} is gone")
-    return HomeBusy(f"somebody else works on job {job}")
+async def _lock(context: Context, job: JobId) -> Lock:
+    """The job's lock. Who looks whether somebody has it has it himself for a moment."""
+    for _ in range(_LOCK_LOOKS):
+        if (lock := context.home.lock_job(job)) is not None:
+            return lock
+        if not context.files(job).root.exists():
+            raise NotFound(f"job {job} is gone")
+        await asyncio.sleep(_LOCK_LOOK_S)
+    raise HomeBusy(f"somebody else works on job {job}")
 
 
 def _unheard(_: Opened | Progressed | Noticed) -> None:

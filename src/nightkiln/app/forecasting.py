@@ -15,7 +15,7 @@ from nightkiln.backends.engines.asking import DEFAULT_MAX_TOKENS
 from nightkiln.backends.engines.counting import counter_of
 from nightkiln.core.answer import Answer
 from nightkiln.core.errors import MissingExtra
-from nightkiln.core.forecast import Estimate, Forecast, Interval, Rates, Trial, TriedRow
+from nightkiln.core.forecast import Assumed, Estimate, Forecast, Interval, Rates, Trial, TriedRow
 from nightkiln.core.job import Job, JobSpec, Task
 from nightkiln.core.request import Prompt
 from nightkiln.plan.estimate import Known, Seen, Table, forecast, tokens_per_byte
@@ -27,13 +27,6 @@ from nightkiln.worker.trial import Tried
 USUAL_SLOTS = 64  # at once, where the limit of an endpoint has yet to be found
 CLIPPED = 500  # characters of a tried answer that are shown
 _BATCH_HALVES = {"api.openai.com": "OpenAI", "api.anthropic.com": "Anthropic"}
-
-
-class Assumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user says about the machine that answers."""
-
-    gpu_hour_usd: float | None = None
-    tokens_per_s: float | None = None
 
 
 async def estimate(context: Context, spec: JobSpec, crew: Crew, assumed: Assumed) -> Estimate:

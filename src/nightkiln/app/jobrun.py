@@ -29,7 +29,7 @@ from nightkiln.core.usage import Totals
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.tally import Tally
 from nightkiln.dispatch.turns import Turnstiles
-from nightkiln.service import badrows, moves, summary
+from nightkiln.service import badrows, moves, summary, trials
 from nightkiln.service.context import Context
 from nightkiln.service.ingest import Stopped, ingest
 from nightkiln.service.orders import Order
@@ -43,6 +43,7 @@ from nightkiln.worker.reusing import Reuse
 from nightkiln.worker.runner import Ending, Runner, RunSettings
 
 INTERRUPTED = "interrupted"
+CAPPED = "raise the cap to go on"  # how the reason of a job ends that a cap has stopped
 TRIED = "rows were tried"  # how the reason of a job ends that waits for a word
 WATCH_S = 0.5
 WORKABLE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
@@ -250,7 +251,10 @@ class JobRun:
         if tried.ending is not Ending.DONE:
             return await self._after(job, tried.ending, tried.waiting)
         self._trial = trial_of(job, self._crew, tried)
-        return await self._pause(job, f"{len(tried.answers)} {TRIED}")
+        job = await self._pause(job, f"{len(tried.answers)} {TRIED}")
+        # Kept last: whoever sees it need not try again, and the job waits already.
+        await asyncio.to_thread(trials.keep, self._context.files(job.id), self._trial)
+        return job
 
     async def _answer(self, job: Job) -> Job:
         """Run the job's open chunks and see where that leaves it."""
@@ -309,7 +313,7 @@ class JobRun:
                 return await self._pause(job, moves.ON_REQUEST)
             case Ending.CAPPED:
                 self._capped = True
-                return await self._pause(job, f"{waiting}; raise the cap to go on")
+                return await self._pause(job, f"{waiting}; {CAPPED}")
             case Ending.WAITED:
                 await self._pause(job, waiting)
                 raise WaitTimeout(

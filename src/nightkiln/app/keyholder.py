@@ -47,8 +47,8 @@ async def open_keyholder(root: Path) -> AsyncIterator[Keyholder]:
         home.hold()
     except HomeBusy as error:
         raise HomeBusy(
-            f"the home {root} is owned by a running server, and this command cannot ask it yet",
-            hint="stop the server, change the keys, start it again",
+            f"the home {root} is in use",
+            hint="wait until it is free, or set NIGHTKILN_URL and NIGHTKILN_API_KEY",
         ) from error
     try:
         store = await Database.open(home.database)

@@ -32,7 +32,7 @@ from nightkiln.core.usage import Usage
 from nightkiln.dispatch.fleet import Fleet
 from nightkiln.dispatch.member import Dice, LaneSettings, Member
 from nightkiln.dispatch.turns import Address, Turnstiles
-from nightkiln.plan.budget import Budget
+from nightkiln.plan.budget import Budget, unseen_of
 from nightkiln.plan.limiter import START
 from nightkiln.plan.schedule import Claim
 from nightkiln.service.orders import Order
@@ -250,7 +250,7 @@ def make_fleet(
     return Fleet(
         [_member(order, one, turnstiles) for one in (crew, *crew.others)],
         dice=chance,
-        budget=Budget(order.caps, job.spent),
+        budget=Budget(order.caps, job.spent, unseen=unseen_of(job.totals, job.live)),
         claim=Claim(project=job.project, priority=job.spec.label.priority, until=order.caps.until),
         recalls=order.cache is not CacheUse.OFF,
     )

@@ -1,11 +1,12 @@
 """Works on every job of a home that wants to run, of all projects, for as long as a server lives.
 
-One loop looks at all jobs that are not over and starts an *errand* for each that
-wants something done and has none: a run, or a short duty such as publishing what a
-cancelled job has. At most so many runs at once, prototypes first, then the oldest;
-of jobs whose model runs in an engine of ours one at a time, for each engine is a
-process with the whole model in its memory. The store alone says what there is to
-do, so a roster that begins after a kill -9 does what the dead one would have done.
+One loop looks what there is to do about jobs that are not over (`store/backlog.py`)
+and starts an *errand* for each that has none: a run, or a short duty such as
+publishing what a cancelled job has. At most so many runs at once, whose turn it is
+says `places.py`; of jobs whose model runs in an engine of ours one at a time, for
+each engine is a process with the whole model in its memory. The store alone says
+what there is to do, so a roster that begins after a kill -9 does what the dead one
+would have done.
 
 A run that ends early because its backend is away is begun again after a growing
 delay; a bug, or an order that cannot be carried out as it is configured, parks its
@@ -15,28 +16,30 @@ Nothing that happens to one job stops another, or the roster.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from nightkiln.app.duties import AWAY, Delays, Duty, duty_of
 from nightkiln.app.errands import Errand, Errands
+from nightkiln.app.places import Places
+from nightkiln.app.tending import Tended, told
 from nightkiln.config import Settings
-from nightkiln.core.batches import Batch
 from nightkiln.core.errors import DiskError, HomeBusy, NightkilnError, NotFound
 from nightkiln.core.ids import JobId, ProjectId
-from nightkiln.core.job import Job
 from nightkiln.service import moves
 from nightkiln.service.context import Context
-from nightkiln.store import batches, jobs
-from nightkiln.store.tx import Tx
+from nightkiln.store import backlog
+from nightkiln.store.backlog import Queue, Waiting
 
 AT_ONCE: Final = 16
 _SHORT_AT_ONCE: Final = 8  # errands that ask no backend
-_LOOK_S: Final = 5.0  # at most between two looks
+_LOOK_S: Final = 5.0
 _PAUSE_S: Final = 0.05  # at least
 _AGAIN_S: Final = 1.0  # after a look that failed
+_FORGET_S: Final = 60.0
 _LEAVE_S: Final = 20.0  # runs drain 10 s and then make their journals safe
 
 _log: Final = logging.getLogger(__name__)
@@ -45,8 +48,10 @@ _log: Final = logging.getLogger(__name__)
 class RosterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a roster works."""
 
-    at_once: int = AT_ONCE  # runs
+    at_once: int = AT_ONCE  # runs; 0: no row is asked, but what asks no backend is done
     delays: Delays = Delays()
+    look_s: float = _LOOK_S  # at most between two looks
+    page: int = backlog.PAGE  # jobs that are looked at together
     wait_s: float = 120.0  # for a backend that takes nothing, before another job has the place
 
 
@@ -56,14 +61,6 @@ class _Standing(msgspec.Struct):
     failures: int = 0
     not_before: float = 0.0  # loop time
     parked: bool = False
-
-
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the store."""
-
-    jobs: list[Job]  # that are not over
-    unended: list[Batch]
-    over: list[Batch]  # of those, the ones whose job is over or gone
 
 
 class Roster:
@@ -86,14 +83,16 @@ class Roster:
         self._local: dict[JobId, bool] = {}
         self._woken = asyncio.Event()
         self._closing = False
-        self._watch: asyncio.Task[None] | None = None
+        self._places = Places(self._how.at_once)
+        self._forgot_at = self._loop.time()
+        self._settle_at = self._loop.time()
+        self.look = Tended("the roster", self._look_forever)
 
     # -- from outside
 
     def start(self) -> None:
         """Begin to look."""
-        self._watch = self._loop.create_task(self._look_forever(), name="roster")
-        self._watch.add_done_callback(self._look_again)
+        self.look.start()
 
     def wake(self) -> None:
         """Look at once: a job was made, or something is wanted of one."""
@@ -102,11 +101,17 @@ class Roster:
     def resumed(self, job: JobId) -> None:
         """Somebody wants a job to go on: why it was left alone is forgotten."""
         self._standing.pop(job, None)
+        self._local.pop(job, None)  # it may go to another backend now
         self.wake()
 
     def is_running(self, job: JobId) -> bool:
         """True while this process works on the job."""
         return job in self._busy
+
+    def is_parked(self, job: JobId) -> bool:
+        """True for a job that is left alone until somebody resumes it."""
+        standing = self._standing.get(job)
+        return standing is not None and standing.parked and job not in self._busy
 
     @property
     def running(self) -> int:
@@ -116,9 +121,7 @@ class Roster:
     async def aclose(self) -> None:
         """Stop every run; each drains, keeps its answers and leaves its job to go on with."""
         self._closing = True
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait([self._watch])
+        await self.look.aclose()
         for errand, _ in self._busy.values():
             errand.stop.set()
         tasks = [task for _, task in self._busy.values()]
@@ -135,7 +138,7 @@ class Roster:
             self._woken.clear()
             wait_s = _AGAIN_S
             try:
-                wait_s = await self._look()
+                wait_s = await self._look_once()
             except (DiskError, HomeBusy) as error:
                 _log.warning("the store cannot be read: %s", error.message)
             await asyncio.sleep(_PAUSE_S)
@@ -145,72 +148,126 @@ class Roster:
             except TimeoutError:
                 pass
 
-    def _look_again(self, ended: asyncio.Task[None]) -> None:
-        """A bug in looking is told and outlived."""
-        if ended.cancelled() or self._closing:
-            return
-        _log.error("the roster stumbled", exc_info=ended.exception())
-        self._loop.call_later(_AGAIN_S, lambda: None if self._closing else self.start())
-
-    async def _look(self) -> float:
+    async def _look_once(self) -> float:
         """Begin what is to be done; how long nothing new can be due, in seconds."""
-        seen = await self._any.store.read(_seen)
-        self._forget(seen)
-        deadlines = {batch.job: batch.expires_at for batch in seen.unended}
-        now, ready, short = self._any.clock(), [], []
-        for job in seen.jobs:
-            duty = duty_of(job, deadline=deadlines.get(job.id), now=now)
+        now, store = self._any.clock(), self._any.store
+        await self._begin_short(now)
+        if self._how.at_once:
+            await self._begin_runs()
+        await self._forget()
+        deadline = await store.read(partial(backlog.next_deadline, now=now))
+        begins = [one.not_before - self._loop.time() for one in self._standing.values()]
+        later = [] if deadline is None else [deadline - now]
+        return max(0.0, min([self._how.look_s, *later, *(wait for wait in begins if wait > 0)]))
+
+    async def _forget(self) -> None:
+        """Keep nothing of jobs that want nothing any more."""
+        if self._loop.time() < self._forgot_at + _FORGET_S:
+            return
+        self._forgot_at = self._loop.time()
+        names = [*(self._standing.keys() | self._local.keys())]
+        left = await self._any.store.read(partial(backlog.remaining, names=names))
+        for name in names:
+            if name not in left:
+                self._standing.pop(name, None)
+                self._local.pop(name, None)
+
+    async def _begin_short(self, now: float) -> None:
+        """What asks no backend; every page is looked through, for some are told to stop."""
+        async for job in self._due(now):
+            duty = duty_of(job, deadline=job.deadline, now=now)
             if job.id in self._busy:
                 errand, _ = self._busy[job.id]
                 if duty is Duty.FINISH and errand.duty is Duty.RUN:
                     errand.stop.set()  # its time is over: it stops, and is finished then
-            elif duty is Duty.RUN:
-                ready.append(job)
-            elif duty is not Duty.NONE:
-                short.append((job.id, job.project, duty))
-        short += [(one.job, one.project, Duty.SETTLE) for one in seen.over if one.job is not None]
-        self._begin_short(short)
-        await self._begin_runs(ready)
-        return self._wait_s(seen.unended, now)
+            elif duty not in (Duty.RUN, Duty.NONE):
+                self._begin_if_room(job.id, job.project, duty)
+        await self._settle()
 
-    def _forget(self, seen: "_Seen") -> None:
-        """Keep nothing of jobs that want nothing any more."""
-        known = {job.id for job in seen.jobs} | {batch.job for batch in seen.over}
-        for name in [*self._standing.keys() - known]:
-            del self._standing[name]
-        for name in [*self._local.keys() - known]:
-            del self._local[name]
-
-    def _wait_s(self, unended: Sequence[Batch], now: float) -> float:
-        later = [batch.expires_at - now for batch in unended if batch.expires_at > now]
-        begins = [one.not_before - self._loop.time() for one in self._standing.values()]
-        return max(0.0, min([_LOOK_S, *later, *(wait for wait in begins if wait > 0)]))
-
-    def _begin_short(self, wanted: Sequence[tuple[JobId, ProjectId, Duty]]) -> None:
-        room = _SHORT_AT_ONCE - (len(self._busy) - self.running)
-        for name, project, duty in wanted:
-            if room <= 0:
+    async def _settle(self) -> None:
+        """End batches whose job is over or gone: what a kill or a deletion left."""
+        if self._loop.time() < self._settle_at:
+            return  # it looks at every batch that has not ended, and errands settle their own
+        self._settle_at = self._loop.time() + self._how.look_s
+        after, most = "", self._how.page
+        while self._short_room > 0:
+            page = await self._any.store.read(partial(backlog.unsettled, after=after, limit=most))
+            for one in page:
+                self._begin_if_room(one.job, one.project, Duty.SETTLE)
+                after = one.batch
+            if len(page) < self._how.page:
                 return
-            if name not in self._busy and self._is_due(name, short=True):
-                self._begin(name, project, duty)
-                room -= 1
 
-    async def _begin_runs(self, ready: list[Job]) -> None:
-        """Fill the places: prototypes first, then the oldest; engines one at a time."""
-        ready.sort(key=lambda job: (job.spec.label.priority, job.created_at, job.id))
-        for job in ready:
-            if self.running >= self._how.at_once:
+    async def _due(self, now: float) -> AsyncIterator[Waiting]:
+        after, most = "", self._how.page
+        while True:
+            page = await self._any.store.read(
+                partial(backlog.due, now=now, after=after, limit=most)
+            )
+            for job in page:
+                yield job
+                after = job.id
+            if len(page) < self._how.page:
                 return
-            if not self._is_due(job.id, short=False):
+
+    @property
+    def _short_room(self) -> int:
+        return _SHORT_AT_ONCE - (len(self._busy) - self.running)
+
+    def _begin_if_room(self, name: JobId, project: ProjectId, duty: Duty) -> None:
+        if self._short_room > 0 and name not in self._busy and self._is_due(name, short=True):
+            self._begin(name, project, duty)
+
+    async def _begin_runs(self) -> None:
+        """Fill the places; where there is none, somebody may have to make room."""
+        if self._places.room <= 0 and self._places.waits_for_room:
+            return
+        queues = await self._any.store.read(backlog.queues)
+        if self._places.room > 0:
+            with self._places.turns(queues) as turns:
+                while self._places.room > 0 and (queue := turns.next()) is not None:
+                    job = await self._first(queue)
+                    if job is None:
+                        turns.drop(queue)
+                        continue
+                    turns.takes(queue, job.id)
+                    self._begin(job.id, job.project, Duty.RUN, local=self._local[job.id])
+        if self._places.room > 0:
+            return
+        for queue in self._places.without(queues):
+            if await self._first(queue) is None:
                 continue
-            local = await self._is_local(job)
-            if not local or not any(errand.local for errand, _ in self._busy.values()):
-                self._begin(job.id, job.project, Duty.RUN, local=local)
+            if (leaving := self._places.makes_room()) is not None:
+                errand, _ = self._busy[leaving]
+                errand.stop.set()
+            return
 
-    async def _is_local(self, job: Job) -> bool:
+    async def _first(self, queue: Queue) -> Waiting | None:
+        """The first job of a queue that may begin now."""
+        after: Waiting | None = None
+        most = self._how.page
+        while True:
+            page = await self._any.store.read(
+                partial(backlog.queued, queue=queue, after=after, limit=most)
+            )
+            for job in page:
+                after = job
+                if await self._may_begin(job):
+                    return job
+            if len(page) < self._how.page:
+                return None
+
+    async def _may_begin(self, job: Waiting) -> bool:
+        wants = duty_of(job, deadline=job.deadline, now=self._any.clock()) is Duty.RUN
+        if not wants or job.id in self._busy or not self._is_due(job.id, short=False):
+            return False
+        local = await self._is_local(job)
+        return not local or not any(errand.local for errand, _ in self._busy.values())
+
+    async def _is_local(self, job: Waiting) -> bool:
         """True for a job whose model runs in an engine of ours."""
         if job.id not in self._local:
-            asking = self._errands.is_local(self._context(job.project), job)
+            asking = self._errands.is_local(self._context(job.project), job.id)
             [found] = await asyncio.gather(asking, return_exceptions=True)
             self._local[job.id] = found is True  # whatever is wrong with it, its run will say
         return self._local[job.id]
@@ -260,28 +317,18 @@ class Roster:
 
     def _ended(self, errand: Errand, project: ProjectId, done: asyncio.Task[None]) -> None:
         self._busy.pop(errand.job, None)
+        if errand.duty is Duty.RUN:
+            self._places.left(errand.job)
         self.wake()
         if done.cancelled() or (bug := done.exception()) is None:
             return
-        _log.error("a bug stopped the work on %s", errand.job, exc_info=bug)
+        _log.error("a bug stopped the work on %s: %s", errand.job, told(bug))
         self._park(errand.job)
         if errand.duty is not Duty.EXPLAIN and not self._closing:
             errand = Errand(job=errand.job, duty=Duty.EXPLAIN, why=f"a bug: {type(bug).__name__}")
             task = self._loop.create_task(self._do(self._context(project), errand))
             self._busy[errand.job] = errand, task
             task.add_done_callback(lambda ended: self._ended(errand, project, ended))
-
-
-async def _seen(tx: Tx) -> _Seen:
-    found, unended = await jobs.unended(tx), await batches.unended(tx)
-    known = {job.id for job in found}
-    over = []
-    for batch in unended:
-        if batch.job is not None and batch.job not in known:
-            job = await jobs.find(tx, batch.job)
-            if job is None or job.state.is_terminal:
-                over.append(batch)
-    return _Seen(jobs=found, unended=unended, over=over)
 
 
 async def _explain(context: Context, job: JobId, reason: str) -> None:

@@ -5,6 +5,7 @@ settings name for all. What is not configured is not asked, whatever a server ou
 there might know: whoever sends a batch does not choose where prompts go.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,6 +38,10 @@ class ServedModels:
             found.append(self._settings.model)
         return tuple(dict.fromkeys(found))
 
+    def places(self) -> tuple[str, ...]:
+        """Every name of a backend that a route may have."""
+        return tuple(self._settings.endpoints)
+
     def served(self, model: str, task: Task, route: Sequence[str] = ()) -> Served | None:
         """Who answers, at these endpoints if any are named; None where nobody does."""
         if model not in self.names() or any(one not in self._settings.endpoints for one in route):
@@ -60,6 +65,7 @@ class ServedModels:
             # All of them have to understand what the lines say, for any may be asked any line.
             thinking=Thinking(thinking.pop() if len(thinking) == 1 else "none"),
             prefill=bool(told) and all(one.prefill for one in told),
+            priced=all(_is_priced(one) for one in targets),
         )
 
     def _order(self, model: str, task: Task, route: Sequence[str]) -> Order:
@@ -85,6 +91,15 @@ def _place(targets: Sequence[Target]) -> str:
         (one.order.endpoint or "", one.order.model or "", one.model_there or "") for one in targets
     )
     return msgspec.json.encode(found).decode()
+
+
+def _is_priced(target: Target) -> bool:
+    """True where the price of an answer is known; on this machine there is none to pay."""
+    url = target.order.endpoint
+    if url is None:
+        return True
+    model = target.model_there or target.order.model or PILOT
+    return target.prices.price_of(model, url, on=dt.datetime.now(dt.UTC)) is not None
 
 
 def is_on_this_machine(order: Order, settings: Settings) -> bool:

@@ -10,26 +10,33 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from nightkiln.app import announcing, parts
 from nightkiln.app.deliverer import Deliverer, Posting
 from nightkiln.app.roster import Roster, RosterSettings
 from nightkiln.app.servedmodels import ServedModels
 from nightkiln.app.taking import Taking
+from nightkiln.app.tending import Tended
 from nightkiln.app.tokencounting import TokenCounting
 from nightkiln.config import Settings
 from nightkiln.core.errors import DiskError, HomeBusy, NotFound
 from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId
-from nightkiln.service import deletion, files, uploads
+from nightkiln.service import deletion, files, outdated, uploads
 from nightkiln.service.context import Context
+from nightkiln.service.outward import Outward
 from nightkiln.service.reaching import Reaching, is_inside
 from nightkiln.store.base import ControlPlane
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
 
 _SWEEP_S: Final = 60.0
+_GIB: Final = 1 << 30
+_IDLE_LOOK_S: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
@@ -45,10 +52,12 @@ class ServedHome:
         self.clock: Callable[[], float] = time.time
         self.entropy: Callable[[int], bytes] = secrets.token_bytes
         self.models = ServedModels(settings)
-        self.taking = Taking(environ, settings)
+        self.outward = Outward()
+        self.taking = Taking(environ, settings, self.outward)
         self.counting = TokenCounting(settings)
         self.reaching = Reaching(allowed=is_inside) if settings.private_webhooks else Reaching()
         self.roster: Roster | None = None  # None: jobs are taken in, and nobody works on them
+        self.tended: list[Tended] = []  # what goes on beside requests for as long as it lives
 
     def announce(self, url: str) -> None:
         """Say where this server is, to whoever looks into the home. Raises DiskError."""
@@ -57,7 +66,12 @@ class ServedHome:
     def context(self, project: ProjectId) -> Context:
         """What use cases of a project stand on. The project is known to exist."""
         return Context(
-            self.store, self.home, project=project, clock=self.clock, entropy=self.entropy
+            self.store,
+            self.home,
+            project=project,
+            clock=self.clock,
+            entropy=self.entropy,
+            reserve_bytes=round(self.settings.disk_reserve_gb * _GIB),
         )
 
 
@@ -84,12 +98,12 @@ async def open_server(
             opened = ServedHome(store, home, environ, settings)
             context = opened.context(DEFAULT_PROJECT)
             await _collect(context)
-            async with _sweeping(context), _delivering(opened, posting):
-                if not work:
-                    yield opened
-                else:
-                    async with _working(opened, environ, how):
-                        yield opened
+            async with (
+                _sweeping(opened),
+                _delivering(opened, posting),
+                _working(opened, environ, how or RosterSettings(), work=work),
+            ):
+                yield opened
         finally:
             await store.aclose()
     finally:
@@ -99,18 +113,23 @@ async def open_server(
 
 async def _collect(context: Context) -> None:
     """Finish deletions of every project, and remove bytes that nothing names."""
-    await deletion.collect_garbage(context)
+    await deletion.collect_garbage(context, alone=True)
     await files.collect(context)
     await uploads.collect(context)
 
 
 @asynccontextmanager
 async def _working(
-    opened: ServedHome, environ: Mapping[str, str], how: RosterSettings | None
+    opened: ServedHome, environ: Mapping[str, str], how: RosterSettings, *, work: bool
 ) -> AsyncIterator[None]:
+    """Jobs are run; without `work` they are only cancelled, paused and ended in time."""
+    if not work:  # nobody wakes it, so it looks more often
+        how = msgspec.structs.replace(how, at_once=0, look_s=_IDLE_LOOK_S)
     roster = Roster(opened.context, environ, opened.settings, how)
+    opened.tended.append(roster.look)
     roster.start()
-    opened.roster = roster
+    if work:
+        opened.roster = roster
     try:
         yield
     finally:
@@ -122,6 +141,7 @@ async def _delivering(opened: ServedHome, how: Posting | None) -> AsyncIterator[
     """Events are sent, also where nobody works on jobs: batches may fail at their creation."""
     posting = how or Posting(rules=opened.reaching)
     deliverer = Deliverer(opened.context(DEFAULT_PROJECT), posting)
+    opened.tended.append(deliverer.look)
     deliverer.start()
     try:
         yield
@@ -130,21 +150,24 @@ async def _delivering(opened: ServedHome, how: Posting | None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _sweeping(context: Context) -> AsyncIterator[None]:
-    task = asyncio.create_task(_sweep_forever(context), name="sweep files")
+async def _sweeping(opened: ServedHome) -> AsyncIterator[None]:
+    sweep = Tended("the sweep", partial(_sweep_forever, opened.context(DEFAULT_PROJECT)))
+    opened.tended.append(sweep)
+    sweep.start()
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await sweep.aclose()
 
 
 async def _sweep_forever(context: Context) -> None:
     """Remove what has had its time. A store that cannot be written is tried again."""
     while True:
         try:
+            await outdated.sweep(context)
             await files.sweep(context)
             await uploads.sweep(context)
+            await deletion.sweep_spool(context)
         except (DiskError, HomeBusy, NotFound) as error:
             _log.warning("files whose time is over stay for now: %s", error.message)
         await asyncio.sleep(_SWEEP_S)

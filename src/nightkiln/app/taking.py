@@ -17,20 +17,23 @@ import msgspec
 from nightkiln.app import parts
 from nightkiln.app.batchorder import batch_order
 from nightkiln.app.choice import PILOT, is_model_file
-from nightkiln.app.forecasting import Assumed, estimate
+from nightkiln.app.forecasting import estimate
+from nightkiln.app.jobrun import CAPPED, TRIED
 from nightkiln.app.servedmodels import ServedModels
 from nightkiln.app.targets import order_under
 from nightkiln.config import Settings
+from nightkiln.core.access import KeyId
 from nightkiln.core.errors import IllegalMove, UsageError
 from nightkiln.core.events import Opening, Planned
-from nightkiln.core.forecast import Estimate
+from nightkiln.core.forecast import Assumed, Estimate
 from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
 from nightkiln.service import moves, planning, submit
+from nightkiln.service.arriving import FromRows, arrived
 from nightkiln.service.arriving import Wanted as Rows
-from nightkiln.service.arriving import arrived
 from nightkiln.service.context import Context
 from nightkiln.service.manner import remember, text_of
 from nightkiln.service.orders import Order
+from nightkiln.service.outward import Outward
 from nightkiln.worker.forms import form_of
 
 _OVER: Final = (Opening.FINISHED, Opening.WITH_ERRORS)
@@ -47,8 +50,9 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 class Taking:
     """Takes submissions in, under settings that do not change."""
 
-    def __init__(self, environ: Mapping[str, str], settings: Settings) -> None:
+    def __init__(self, environ: Mapping[str, str], settings: Settings, outward: Outward) -> None:
         self._environ = environ
+        self._outward = outward
         self._settings = settings
 
     async def submit(
@@ -58,16 +62,18 @@ class Taking:
 
         `free` is whether addresses and credentials may be named. With a `key` the same
         submission is the same job whatever has become of it, and another one is refused.
-        Raises UsageError, InputError, AuthError, NotFound, IllegalMove, DiskError.
+        Raises UsageError, InputError, AuthError, NotFound, IllegalMove, DiskError, QuotaError.
         """
         source, order = await self._arrived(context, order, rows, free=free)
+        given = len(rows.rows) if isinstance(rows, FromRows) else 0  # the others have to be read
+        count = given if order.limit is None else min(given, order.limit)
         try:
-            return await self._accepted(context, source, order, key)
+            return await self._accepted(context, source, order, key, rows=count)
         finally:  # where a job took it, it has moved
             await asyncio.to_thread(submit.drop_spool, source)
 
     async def _accepted(
-        self, context: Context, source: SourceSpec, said: Order, key: str | None
+        self, context: Context, source: SourceSpec, said: Order, key: str | None, *, rows: int
     ) -> Taken:
         crew = await parts.make_crew(said, self._environ, self._settings)
         try:
@@ -87,9 +93,10 @@ class Taking:
             again=order.again and given is None,
             key=given,
             manner=text_of(said, backends=backends),
+            rows=rows,
         )
         if how is not Opening.NEW and how not in _OVER and given is None:
-            job = await _going_on(context, job, how)
+            job = await _going_on(context, job, how, said)
             await remember(context, job.id, said, backends=backends)
         return Taken(job=job, how=how, notices=crew.notices)
 
@@ -108,14 +115,16 @@ class Taking:
         finally:
             await asyncio.to_thread(submit.drop_spool, source)
 
-    async def estimate(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Estimate:
+    async def estimate(
+        self, context: Context, order: Order, rows: Rows, *, free: bool, assumed: Assumed
+    ) -> Estimate:
         """What the rows will take; nobody is asked. Raises as `submit` does."""
         source, order = await self._arrived(context, order, rows, free=free)
         try:
             crew = await parts.make_crew(order, self._environ, self._settings)
             try:
                 spec = submit.spec_of(crew.order, source, model=crew.model)
-                return await estimate(context, spec, crew, Assumed())
+                return await estimate(context, spec, crew, assumed)
             finally:
                 await crew.aclose()
         finally:
@@ -155,7 +164,7 @@ class Taking:
             self.check_free(order)
         order = order_under(order, self._settings)
         parts.check_order(order)
-        source, order = await arrived(context, rows, order)
+        source, order = await arrived(context, rows, order, outward=self._outward)
         try:
             source, order = batch_order(source, order, self._settings)
             if not free:
@@ -173,10 +182,13 @@ async def _check_same(context: Context, spec: JobSpec, key: str) -> None:
         raise IllegalMove(found.id, str(found.state), "another job of the same Idempotency-Key")
 
 
-async def _going_on(context: Context, job: Job, how: Opening) -> Job:
+async def _going_on(context: Context, job: Job, how: Opening, said: Order) -> Job:
     """What a submission means for the job that it found."""
+    by = KeyId(said.label.key) if said.label.key else None
     if how is Opening.CONTINUED:
-        return await moves.retry(context, job.id)
-    if job.wanted is Wanted.PAUSE and job.state is not JobState.CANCELLING:
-        await moves.want(context, job.id, Wanted.RUN)
+        return await moves.retry(context, job.id, by=by)
+    wants_all = job.reason.endswith(TRIED) and said.try_rows is None
+    rests = wants_all or job.reason.endswith(CAPPED) or job.wanted is Wanted.PAUSE
+    if rests and job.state is not JobState.CANCELLING:
+        return await moves.resume(context, job.id, by=by)
     return job

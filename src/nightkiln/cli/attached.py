@@ -37,6 +37,7 @@ class Attached:
 
     def __init__(self, terminal: Terminal, *, quiet: bool) -> None:
         self.signal_code: int | None = None
+        self.is_elsewhere = False  # jobs go on when this process leaves
         self._terminal = terminal
         self._quiet = quiet
         self._stop = asyncio.Event()
@@ -80,7 +81,8 @@ class Attached:
     def _note(self, app: "Doing") -> None:
         from nightkiln.sdk.verbs import is_elsewhere
 
-        if is_elsewhere(app):
+        self.is_elsewhere = is_elsewhere(app)
+        if self.is_elsewhere:
             self._stopping = self._said = DETACHING
 
     async def _listening(self, work: Callable[[Listener], Awaitable[T]]) -> T:

@@ -8,6 +8,8 @@ from nightkiln.cli.lazy import Verb, holding
 from nightkiln.cli.setting import home, home_option, json_option, print_json, settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nightkiln.store.cachefile import CacheState
 
 _VERBS = holding(
@@ -33,7 +35,7 @@ def show(as_json: bool) -> int:
     """How many answers are kept, how old they are, and how much room they take."""
     from nightkiln.app import cache_state
 
-    state = cache_state(home())
+    state = cache_state(_home_here())
     if as_json:
         print_json(state)
     else:
@@ -49,12 +51,26 @@ def clear(as_json: bool) -> int:
     from nightkiln.app import clear_cache
     from nightkiln.cli.numbers import bytes_of
 
-    gone = clear_cache(home())
+    gone = clear_cache(_home_here())
     if as_json:
         print_json({"cleared_bytes": gone})
     else:
         print(f"cleared {bytes_of(gone)}" if gone else "nothing was kept")
     return 0
+
+
+def _home_here() -> "Path":
+    """The home on this machine. Raises UsageError where the jobs are at a server elsewhere."""
+    from nightkiln.config import Source
+    from nightkiln.core.errors import UsageError
+
+    known = settings()
+    if known.url is not None and known.origin("home").source is not Source.FLAG:
+        raise UsageError(
+            f"the answers kept at {known.url} serve all its projects, and are its operator's",
+            hint="run this where the server is; for a home on this machine add --home HOME",
+        )
+    return home()
 
 
 def _page(state: "CacheState") -> str:

@@ -37,9 +37,9 @@ def estimate(
     it stands on: the model's own tokenizer, earlier jobs of the same model, the
     price table, or else a default that says so. `run --try N` measures instead.
     """
-    from nightkiln.app.forecasting import Assumed
     from nightkiln.cli.forecasttext import estimate_text
     from nightkiln.cli.options import asked_of, flags_of, order_of
+    from nightkiln.core.forecast import Assumed
     from nightkiln.sdk.verbs import doing
 
     options = asked_of(output=None, new=False, **asked)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nightkiln.cli.setting import home, home_option, json_option, print_json, run_async, settings
+from nightkiln.cli.setting import home_option, json_option, print_json, run_async, settings
 
 if TYPE_CHECKING:
     from nightkiln.core.job import JobState
@@ -34,8 +34,8 @@ def clean(older_than: str, state: str | None, dry_run: bool, yes: bool, as_json:
 
     What was spent stays on record. A job that is in use is kept.
     """
-    from nightkiln.app import open_embedded
     from nightkiln.core.errors import UsageError
+    from nightkiln.sdk.verbs import doing
     from nightkiln.service.cleaning import age_of, states_of
 
     states, age_s = states_of(state), age_of(older_than)
@@ -54,7 +54,7 @@ def clean(older_than: str, state: str | None, dry_run: bool, yes: bool, as_json:
             return 1
 
     async def remove() -> "Cleaned":
-        async with open_embedded(home(), environ=os.environ, settings=settings()) as app:
+        async with doing(settings(), os.environ) as app:
             return await app.clean(old)
 
     done = run_async(remove())
@@ -68,11 +68,11 @@ def clean(older_than: str, state: str | None, dry_run: bool, yes: bool, as_json:
 
 
 async def _old(states: "frozenset[JobState]", age_s: float) -> "list[OldJob]":
-    from nightkiln.app import open_reading
     from nightkiln.core.errors import NotFound
+    from nightkiln.sdk.verbs import looking
 
     try:
-        async with open_reading(home()) as app:
+        async with looking(settings()) as app:
             return await app.old_jobs(states=states, older_than_s=age_s)
     except NotFound:
         return []  # a home that nobody has used yet

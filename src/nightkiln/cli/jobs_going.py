@@ -154,8 +154,10 @@ def retry(
 
     view, bad = run_async(ask())
     if at_once:
+        import msgspec
+
         screen = _screen(given, as_json=as_json, no_color=no_color)
-        changes = _changes(given)
+        changes = msgspec.structs.replace(_changes(given), generation=view.job.generation)
         return screen.resume(view.job.id, changes, model=view.job.spec.model, to_stderr=False)
     if as_json:
         print_json(full_report(view, home()))

@@ -87,7 +87,7 @@ class JobPage(JobRow, frozen=True, kw_only=True):
     input_path: str
     input_bytes: int
     results: str | None  # the folder of published Parquet files
-    files: str  # the folder of the job
+    files: str | None  # the folder of the job; None: it is on another machine
 
 
 def row_report(view: JobView) -> JobRow:
@@ -146,7 +146,7 @@ def full_report(view: JobView, home: Path) -> JobPage:
         input_path=source.path,
         input_bytes=source.size_bytes,
         results=str(published) if (published / "_manifest.json").exists() else None,
-        files=str(files.root),
+        files=str(files.root) if files.root.exists() else None,
     )
 
 
@@ -204,7 +204,7 @@ def page_of(page: JobPage) -> str:
         ("columns", ", ".join(page.columns)),
         *_times(page),
         ("results", page.results or ""),
-        ("files", page.files),
+        ("files", page.files or ""),
         ("next", _next(page)),
     ]
     lines = [f"job {page.job}"]

@@ -1,26 +1,39 @@
-"""`nightkiln keys`: who may ask the server of this home for what."""
+"""`nightkiln keys`: who may ask the server of this home for what.
 
+Where a server owns the home, or one is named, it is asked; else the home is changed here.
+"""
+
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from nightkiln.cli.lazy import Verb, holding
-from nightkiln.cli.setting import home, home_option, json_option, print_json, run_async
+from nightkiln.cli.setting import (
+    home,
+    home_option,
+    json_option,
+    print_json,
+    run_async,
+    settings,
+)
 from nightkiln.cli.values import Moment
 
 if TYPE_CHECKING:
-    from nightkiln.core.access import ApiKey
-    from nightkiln.service.keys import NewKey
+    from collections.abc import Sequence
+
+    from nightkiln.sdk.remotekeys import RemoteKeys
+    from nightkiln.service.api import KeyObject, KeyWanted
 
 _VERBS = holding(
     create=Verb("nightkiln.cli.keys:create", "Make a key; its text is shown this once."),
     list=Verb("nightkiln.cli.keys:list_", "List keys, what they may do, and when they were used."),
     rotate=Verb("nightkiln.cli.keys:rotate", "Replace a key; the old one is good a while longer."),
     revoke=Verb("nightkiln.cli.keys:revoke", "End a key now."),
+    link=Verb("nightkiln.cli.keys:link", "Show a link that signs in to the pages, once."),
 )
 _SCOPES = ("read", "write", "admin")
-_WHILE_OWNED = "While a server owns the home only `list` works."
 
 
 @click.group(cls=_VERBS)
@@ -32,7 +45,7 @@ def keys() -> None:
     """
 
 
-@click.command(epilog=_WHILE_OWNED)
+@click.command()
 @click.argument("name", default="")
 @click.option("--scope", type=click.Choice(_SCOPES), default="write", show_default=True)
 @click.option("--project", default="default", show_default=True, help="Whose jobs it sees.")
@@ -55,24 +68,20 @@ def create(
     as_json: bool,
 ) -> int:
     """Make a key called NAME. Its text is printed now and kept nowhere."""
-    from nightkiln.app.keyholder import open_keyholder
     from nightkiln.core.access import KeyCaps, Scope
     from nightkiln.core.ids import ProjectId
-    from nightkiln.service.keys import KeyWish
+    from nightkiln.service.api import KeyWanted
 
-    wish = KeyWish(
+    wanted = KeyWanted(
         name=name,
         scope=Scope(scope),
         project=ProjectId(project),
         lives_s=None if expires is None else expires - time.time(),
         caps=KeyCaps(rows=max_rows, tokens=max_tokens, cost_usd=max_usd, requests_per_minute=rpm),
     )
-
-    async def work() -> "NewKey":
-        async with open_keyholder(home()) as holder:
-            return await holder.create(wish)
-
-    return _shown(run_async(work()), as_json=as_json)
+    server = _server()
+    made = run_async(_created(wanted)) if server is None else server.create(wanted)
+    return _shown(made, as_json=as_json)
 
 
 @click.command(name="list")
@@ -81,8 +90,18 @@ def create(
 def list_(as_json: bool) -> int:
     """List the keys of every project, newest first; revoked and expired ones too."""
     from nightkiln.app.keyholder import keys_in
+    from nightkiln.core.errors import HomeBusy
+    from nightkiln.service.api import key_object
 
-    found = run_async(keys_in(home()))
+    try:
+        server = _server()
+    except HomeBusy:  # it does not say where it is; a look into the home does no harm
+        server = None
+    found: Sequence[KeyObject]
+    if server is None:
+        found = [key_object(key) for key in run_async(keys_in(home()))]
+    else:
+        found = server.list_keys()
     if as_json:
         print_json({"keys": [_record(key) for key in found]})
     else:
@@ -90,7 +109,7 @@ def list_(as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=_WHILE_OWNED)
+@click.command()
 @click.argument("key")
 @click.option(
     "--overlap", type=Moment(), default="1h", show_default=True, help="How long the old is good."
@@ -99,30 +118,22 @@ def list_(as_json: bool) -> int:
 @home_option
 def rotate(key: str, overlap: float, as_json: bool) -> int:
     """Make a key like KEY, an id; the old one stays good for a while, so nobody is cut off."""
-    from nightkiln.app.keyholder import open_keyholder
-
-    overlap_s = max(0.0, overlap - time.time())
-
-    async def work() -> "NewKey":
-        async with open_keyholder(home()) as holder:
-            return await holder.rotate(key, overlap_s=overlap_s)
-
-    return _shown(run_async(work()), as_json=as_json)
+    overlap_s, server = max(0.0, overlap - time.time()), _server()
+    if server is None:
+        made = run_async(_rotated(key, overlap_s))
+    else:
+        made = server.rotate(key, overlap_s=overlap_s)
+    return _shown(made, as_json=as_json)
 
 
-@click.command(epilog=_WHILE_OWNED)
+@click.command()
 @click.argument("key")
 @json_option
 @home_option
 def revoke(key: str, as_json: bool) -> int:
     """End KEY, an id, now. Its jobs go on."""
-    from nightkiln.app.keyholder import open_keyholder
-
-    async def work() -> "ApiKey":
-        async with open_keyholder(home()) as holder:
-            return await holder.revoke(key)
-
-    ended = run_async(work())
+    server = _server()
+    ended = run_async(_revoked(key)) if server is None else server.revoke(key)
     if as_json:
         print_json(_record(ended))
     else:
@@ -130,17 +141,83 @@ def revoke(key: str, as_json: bool) -> int:
     return 0
 
 
-def _shown(made: "NewKey", *, as_json: bool) -> int:
+@click.command()
+@home_option
+def link() -> int:
+    """Show a link that signs a browser in to the server's pages, once and within 10 minutes.
+
+    Who has it is who has your key, so it is shown on a terminal only.
+    """
+    from nightkiln.core.errors import UsageError
+
+    if not sys.stdout.isatty():
+        raise UsageError("a link to the pages is shown on a terminal only")
+    server = _server()
+    if server is None:
+        raise UsageError(f"no server owns the home {home()}", hint="start one: nightkiln serve")
+    print(server.link())
+    return 0
+
+
+def _server() -> "RemoteKeys | None":
+    """The keys of the server that owns the home or is named. Raises HomeBusy."""
+    from nightkiln.sdk.remotekeys import RemoteKeys
+    from nightkiln.sdk.verbs import server_named
+
+    server = server_named(settings())
+    return None if server is None else RemoteKeys(server)
+
+
+async def _created(wanted: "KeyWanted") -> "KeyObject":
+    from nightkiln.app.keyholder import open_keyholder
+    from nightkiln.core.ids import DEFAULT_PROJECT
+    from nightkiln.service.api import key_object
+    from nightkiln.service.keys import KeyWish
+
+    wish = KeyWish(
+        name=wanted.name,
+        scope=wanted.scope,
+        project=wanted.project or DEFAULT_PROJECT,
+        lives_s=wanted.lives_s,
+        caps=wanted.caps,
+    )
+    async with open_keyholder(home()) as holder:
+        made = await holder.create(wish)
+    return key_object(made.key, made.text)
+
+
+async def _rotated(key: str, overlap_s: float) -> "KeyObject":
+    from nightkiln.app.keyholder import open_keyholder
+    from nightkiln.service.api import key_object
+
+    async with open_keyholder(home()) as holder:
+        made = await holder.rotate(key, overlap_s=overlap_s)
+    return key_object(made.key, made.text)
+
+
+async def _revoked(key: str) -> "KeyObject":
+    from nightkiln.app.keyholder import open_keyholder
+    from nightkiln.service.api import key_object
+
+    async with open_keyholder(home()) as holder:
+        return key_object(await holder.revoke(key))
+
+
+def _is_good(key: "KeyObject", now: float) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def _shown(made: "KeyObject", *, as_json: bool) -> int:
     """The text alone on standard output, so that it can be piped; the rest beside it."""
     if as_json:
-        print_json({**_record(made.key), "text": made.text})
+        print_json({**_record(made), "text": made.text})
         return 0
-    click.echo(f"{made.key.id}: shown this once, keep it", err=True)
+    click.echo(f"{made.id}: shown this once, keep it", err=True)
     print(made.text)
     return 0
 
 
-def _record(key: "ApiKey") -> dict[str, object]:
+def _record(key: "KeyObject") -> dict[str, object]:
     """A key as JSON: times in ISO 8601, and no hash."""
     from nightkiln.cli.numbers import iso
 
@@ -150,7 +227,7 @@ def _record(key: "ApiKey") -> dict[str, object]:
         "start": key.start,
         "project": key.project,
         "scope": key.scope,
-        "good": key.is_good(time.time()),
+        "good": _is_good(key, time.time()),
         "created_at": iso(key.created_at),
         "expires_at": iso(key.expires_at),
         "used_at": iso(key.used_at),
@@ -159,14 +236,14 @@ def _record(key: "ApiKey") -> dict[str, object]:
     }
 
 
-def _table(found: "list[ApiKey]") -> str:
+def _table(found: "Sequence[KeyObject]") -> str:
     from nightkiln.cli.numbers import local_time
 
     rows = [("id", "name", "begins", "project", "scope", "state", "used")]
     now = time.time()
     for key in found:
         used = "never" if key.used_at is None else local_time(key.used_at)
-        state = "good" if key.is_good(now) else "expired" if key.revoked_at is None else "revoked"
+        state = "good" if _is_good(key, now) else "expired" if key.revoked_at is None else "revoked"
         rows.append((key.id, key.name, key.start, key.project, key.scope.value, state, used))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

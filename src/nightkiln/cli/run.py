@@ -26,6 +26,7 @@ from nightkiln.cli.setting import (
 if TYPE_CHECKING:
     from nightkiln.cli.finishing import Screen
     from nightkiln.core.events import Ended, Planned
+    from nightkiln.service.manner import Changes
     from nightkiln.service.orders import Order
 
 
@@ -114,22 +115,13 @@ def _without_value(header: str) -> str:
 
 
 def _ran(order: "Order", screen: "Screen") -> int:
-    from nightkiln.service.manner import Changes
-
     attached = screen.attached()
     ended: Ended = run_async(attached.run(order, settings(), environ=os.environ))
     model, to_stderr = model_for_screens(order), order.output == "-"
     if ended.trial is not None:
         if not screen.goes_on(ended.trial, to_stderr=to_stderr):
             return 0
-        changes = Changes(  # what is not kept where it holds a secret is said once more
-            endpoint=order.endpoint,
-            more_endpoints=order.more_endpoints,
-            key=order.key,
-            more_keys=order.more_keys,
-            headers=order.headers,
-            wait_s=order.wait_s,
-        )
+        changes = _said_again(order, elsewhere=attached.is_elsewhere)
         paid = sum(not one.reused for one in ended.trial.tried)
         return screen.resume(ended.job, changes, model=model, to_stderr=to_stderr, paid=paid)
     return screen.finish(
@@ -138,6 +130,31 @@ def _ran(order: "Order", screen: "Screen") -> int:
         again=again_of(typed_arguments()),
         model=model,
         to_stderr=to_stderr,
+    )
+
+
+def _said_again(order: "Order", *, elsewhere: bool) -> "Changes":
+    """What a job does not keep: a secret in an address or a header; at a server the output."""
+    import msgspec
+
+    from nightkiln.service.manner import Changes
+
+    going = Changes(
+        output=order.output,
+        output_format=order.output_format,
+        excel_safe=order.excel_safe,
+        wait_s=order.wait_s,
+    )
+    places = (order.endpoint or "", *order.more_endpoints)
+    if elsewhere and not any("://" in place for place in places):
+        return going  # names are kept, and only an admin may say another one
+    return msgspec.structs.replace(
+        going,
+        endpoint=order.endpoint,
+        more_endpoints=order.more_endpoints,
+        key=order.key,
+        more_keys=order.more_keys,
+        headers=order.headers,
     )
 
 

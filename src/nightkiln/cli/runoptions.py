@@ -204,7 +204,7 @@ REUSE: Final = OptionGroup(
         type=click.Choice(["auto", "off", "refresh"]),
         metavar="auto|off|refresh",
         help="Answers of earlier jobs: used and kept, neither, or asked anew and kept."
-        f"  [default: {_BUILT_IN.cache}; refresh with --new]",
+        f"  [default: {_BUILT_IN.cache}; with --new that is refresh]",
     ),
 )
 TABLES: Final = OptionGroup(

@@ -40,7 +40,11 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="0 takes any that is free.",
 )
-@click.option("--no-worker", is_flag=True, help="Take jobs in, but do not work on them here.")
+@click.option(
+    "--no-worker",
+    is_flag=True,
+    help="Take jobs in, and ask no row of them; cancels and pauses are obeyed.",
+)
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of us speaks TLS.")
 @click.option("--tls-cert", type=_FILE, help="Speak TLS with this certificate (PEM).")
 @click.option("--tls-key", type=_FILE, help="The key of the certificate (PEM).")
@@ -50,6 +54,23 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     multiple=True,
     metavar="NAME",
     help="Answer to this host name too (*: any); may be repeated. Loopback names always work.",
+)
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    default=("24h",),
+    show_default=True,
+    metavar="SPAN",
+    help="A completion window that OpenAI's batches may ask for, as 24h or 7d; may be repeated.",
+)
+@click.option(
+    "--max-upload-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="GB",
+    help="The largest file that is taken, in GiB.",
 )
 @click.option(
     "--any-sampling",
@@ -65,6 +86,8 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     allowed: tuple[str, ...],
+    windows: tuple[str, ...],
+    max_upload_gb: float,
     any_sampling: bool,
 ) -> int:
     """Run the server of this home: OpenAI's and Anthropic's batch APIs, and our own.
@@ -76,21 +99,35 @@ def serve(
 
     for module in _EXTRA:
         Extra(name="server", purpose="the server").module(module)
+    import nightkiln.app  # noqa: F401 - before http, or Arrow begins with an allocator of its own
     from nightkiln.http.running import Listening, check
-    from nightkiln.http.settings import ServerSettings
+    from nightkiln.http.settings import GIB, ServerSettings
 
     listening = Listening(
         host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, behind_proxy=behind_proxy
     )
     check(listening)
+    _check_windows(windows)
     names = frozenset(name.lower() for name in (*allowed, host) if name not in _ANY_ADDRESS)
     _log_to_stderr()
     limits = ServerSettings(
         allowed_hosts=names,
         secure=listening.is_secure or behind_proxy,
         anthropic_sampling=any_sampling,
+        completion_windows=windows,
+        max_upload_bytes=int(max_upload_gb * GIB),
     )
     return run_async(_serve(listening, limits, work=not no_worker))
+
+
+def _check_windows(windows: tuple[str, ...]) -> None:
+    """Refuse what is no span, before any batch asks for it. Raises UsageError."""
+    from nightkiln.core.errors import UsageError
+    from nightkiln.wire.openai.spans import span_seconds
+
+    for window in windows:
+        if not span_seconds(window):
+            raise UsageError(f"--window cannot be {window!r}", hint="write it as 24h or 7d")
 
 
 def parts_of(opened: "ServedHome", limits: "ServerSettings") -> "Parts":
@@ -106,8 +143,10 @@ def parts_of(opened: "ServedHome", limits: "ServerSettings") -> "Parts":
         taking=opened.taking,
         counting=opened.counting,
         reaching=opened.reaching,
+        outward=opened.outward,
         standing=Standing(),
         roster=opened.roster,
+        tended=opened.tended,
     )
 
 
@@ -116,12 +155,16 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
     from nightkiln.core.ids import DEFAULT_PROJECT
     from nightkiln.http.app import make_app
     from nightkiln.http.running import serve
+    from nightkiln.http.starting import starting
     from nightkiln.service.keys import ensure_admin_key, hash_of
     from nightkiln.web import routes as web
 
     stop, root = asyncio.Event(), settings().home
     with _signals(stop):
-        async with open_server(root, environ=os.environ, settings=settings(), work=work) as opened:
+        async with (
+            starting(listening) as early,
+            open_server(root, environ=os.environ, settings=settings(), work=work) as opened,
+        ):
             admin_key = await ensure_admin_key(opened.context(DEFAULT_PROJECT))
             parts = parts_of(opened, limits)
 
@@ -137,7 +180,14 @@ async def _serve(listening: "Listening", limits: "ServerSettings", *, work: bool
             app, drain_s = make_app(parts), limits.drain_s
             for router in web.ROUTERS:
                 app.include_router(router)
-            await serve(app, listening, drain_s=drain_s, on_ready=on_ready, stop=stop)
+            await serve(
+                app,
+                listening,
+                drain_s=drain_s,
+                on_ready=on_ready,
+                stop=stop,
+                listener=early.hand_over(),
+            )
     return 0
 
 

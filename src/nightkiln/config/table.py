@@ -181,6 +181,9 @@ class Values(Section, frozen=True, kw_only=True):
         NotNegative | None,
         Means("US dollars that an hour of your own GPU costs, for estimates", default="unknown"),
     ] = None
+    disk_reserve_gb: Annotated[
+        NotNegative, Means("room on the disk that files sent to a server leave for its jobs")
+    ] = 1.0
     private_webhooks: Annotated[
         Switch, Means("a server's webhooks may also go to addresses of your own network")
     ] = False

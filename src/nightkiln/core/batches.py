@@ -10,6 +10,9 @@ from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.usage import Totals
 
 BatchId = NewType("BatchId", str)
+_DAY_S: Final = 86_400.0
+ANTHROPIC_KEEPS_S: Final = 29 * _DAY_S  # results, after the creation
+OPENAI_KEEPS_S: Final = 30 * _DAY_S  # results, after the end, when nobody says otherwise
 
 
 class Dialect(enum.StrEnum):
@@ -17,6 +20,7 @@ class Dialect(enum.StrEnum):
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    PART = "part"  # none: a share of a batch that asks several models
 
 
 class BatchStatus(enum.StrEnum):
@@ -100,3 +104,20 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = ""  # who asked for it, and for what: to know a create that is repeated
     digest: str = ""
     idempotency_key: str | None = None
+    parts: tuple[BatchId, ...] = ()  # the shares it consists of; `job` is the first one's then
+    whole: BatchId | None = None  # what it is a share of
+    archived_at: float | None = None  # since when its results are gone
+
+    @property
+    def results_until(self) -> float | None:
+        """When its results go; None: they are gone, never were, or the batch has not ended."""
+        if self.ended_at is None or self.job is None or self.archived_at is not None:
+            return None
+        match self.dialect:
+            case Dialect.ANTHROPIC:
+                return self.created_at + ANTHROPIC_KEEPS_S
+            case Dialect.OPENAI:
+                kept_s = OPENAI_KEEPS_S if self.outputs_live_s is None else self.outputs_live_s
+                return self.ended_at + kept_s
+            case Dialect.PART:  # with the whole
+                return None

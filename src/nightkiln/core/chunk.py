@@ -53,4 +53,6 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     totals: Totals  # of the whole chunk, its base part included
     spent: Totals  # what this generation's attempts added
-    by_backend: tuple[tuple[str, Totals], ...] = ()  # the same by who got it; empty: not told
+    by_backend: tuple[
+        tuple[str, Totals], ...
+    ] = ()  # that, and rows, by who got it; empty: not told

@@ -100,6 +100,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     running: bool  # some process works on it now
     shares: tuple[BackendShare, ...] = ()  # where the rows went to several backends
+    parked: bool = False  # whoever runs jobs cannot run it, and waits for somebody's word
 
     @property
     def standing(self) -> str:

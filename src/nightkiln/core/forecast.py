@@ -54,6 +54,13 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class Assumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user says about the machine that answers."""
+
+    gpu_hour_usd: float | None = None
+    tokens_per_s: float | None = None
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of `estimate`: what was looked at, and what it is expected to take."""
 

@@ -78,6 +78,7 @@ class Fleet:
     def no_more(self) -> None:
         """No row will be added any more: long ones first, and slow lanes leave them to quicker."""
         self._rows.no_more()
+        self.budget.had_all()
 
     async def stop(self, *, drain_s: float) -> None:
         """Take no more rows, wait for those in flight, then cut the rest off."""

@@ -360,13 +360,12 @@ class Lane:
     def _fault(self, try_: Try, fault: Fault, attempt: Attempt) -> None:
         now, was_open = self._loop.time(), self.breaker.is_open
         self.breaker.on_fault(fault, now, self._dice.roll())
-        self.gate.faulted(
-            now,
-            try_.stamp,
-            fault,
-            in_flight=self.in_flight - 1,
-            latency_s=attempt.latency_ms / 1000,
-        )
+        if was_open:
+            self.gate.probed(now, try_.stamp, fault)
+        else:
+            took_s = attempt.latency_ms / 1000
+            in_flight = self.in_flight - 1
+            self.gate.faulted(now, try_.stamp, fault, in_flight=in_flight, latency_s=took_s)
         if was_open and not self.breaker.is_open:
             self._wakeups.all()  # the probe's fault was a sign of life
         self._budget.failed(fault)

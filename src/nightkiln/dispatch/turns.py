@@ -62,9 +62,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             tpm=_higher(self.tpm, other.tpm),
         )
 
-    def limiter(self, *, least: int = 0) -> AdaptiveLimit:
-        """A limiter that begins with no fewer than `least`."""
-        start = self.slots if self.start is None else max(least, self.start)
+    def limiter(self) -> AdaptiveLimit:
+        """A limiter for what is set."""
+        start = self.slots if self.start is None else self.start
         return AdaptiveLimit(start=start, most=self.slots)
 
     def pacer(self) -> Pacer:
@@ -134,9 +134,8 @@ class Place(Gate):
         self._took_s = 0.0
         self._look_at = -math.inf
 
-    def fit(self, gate: Gate, terms: Terms) -> None:
-        """The gate is this one from now on, made on these terms."""
-        self.limiter, self.pacer = gate.limiter, gate.pacer
+    def fit(self, terms: Terms) -> None:
+        """The shared gate keeps to these terms from now on."""
         if (terms.rpm, terms.tpm) == (self.terms.rpm, self.terms.tpm):
             self._own = None
         elif self._own is None:
@@ -199,12 +198,12 @@ class Place(Gate):
         self, now: float, stamp: int, fault: Fault, *, in_flight: int, latency_s: float
     ) -> None:
         """A request ended in a fault."""
-        in_flight = self._turnstile.in_flight - 1
+        in_flight = self._turnstile.sent - 1
         super().faulted(now, stamp, fault, in_flight=in_flight, latency_s=latency_s)
 
     def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:  # noqa: ARG002
         """The engine told how busy it is, with what all lanes have sent."""
-        super().loaded(now, load, in_flight=self._turnstile.in_flight)
+        super().loaded(now, load, in_flight=self._turnstile.sent)
 
     # -- beyond a gate
 
@@ -247,8 +246,13 @@ class Turnstile:
 
     @property
     def in_flight(self) -> int:
-        """Requests of all lanes that have places."""
+        """Slots that all lanes hold, with the one that is given and not used yet."""
         return self.schedule.held
+
+    @property
+    def sent(self) -> int:
+        """Requests of all lanes that are under way."""
+        return self.schedule.held - (self.given is not None)
 
     # -- coming and going
 
@@ -262,7 +266,7 @@ class Turnstile:
             self._seat(self._places[0])
         if len(self._places) > 1:
             self._seat(place)
-        self._loosen(terms)
+        self._loosen(terms, asyncio.get_running_loop().time())
 
     def leave(self, lane: Standee, now: float) -> None:
         """A lane has ended; none of its requests is under way."""
@@ -295,18 +299,17 @@ class Turnstile:
         self.schedule.leave(place.standing)
         place.lane.gate, place.lane.place = self.gate, None
 
-    def _loosen(self, said: Terms) -> None:
-        """Let the gate bear what the loosest of the jobs allows."""
+    def _loosen(self, said: Terms, now: float) -> None:
+        """Let the gate bear what the loosest of the jobs allows; what it has learnt stays."""
         assert self._terms is not None
-        terms, gate = self._terms.looser(said), self.gate
-        is_said = self._terms.start is None  # a limiter that adapts has learnt, and stays
-        if is_said and (terms.slots, terms.start) != (self._terms.slots, None):
-            gate.limiter = terms.limiter(least=gate.limiter.limit)
-        if (terms.rpm, terms.tpm) != (self._terms.rpm, self._terms.tpm):
-            gate.pacer = terms.pacer()
-        self._terms = terms
+        before, gate = self._terms, self.gate
+        self._terms = terms = before.looser(said)
+        if (terms.slots, terms.start) != (before.slots, before.start):
+            gate.limiter.follow(now, most=terms.slots, start=terms.start)
+        if (terms.rpm, terms.tpm) != (before.rpm, before.tpm):
+            gate.pacer.follow(now, rpm=terms.rpm, tpm=terms.tpm)
         for place in self._places:
-            place.fit(gate, terms)
+            place.fit(terms)
 
     # -- whose turn it is
 

@@ -15,6 +15,7 @@ class Wakeups:
         self._loop = loop
         self._idle: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self._timer_at = 0.0  # loop time; not every loop's handles say when they fire
 
     @property
@@ -45,6 +46,8 @@ class Wakeups:
 
     def at(self, when: float) -> None:
         """Wake one slot at `when` (loop time), or earlier if that is asked for too."""
+        if self._stopped:
+            return
         if self._timer is not None:
             if self._timer_at <= when:
                 return
@@ -56,7 +59,8 @@ class Wakeups:
         self.one()
 
     def stop(self) -> None:
-        """Wake everybody, and nobody by time any more."""
+        """Wake everybody, and nobody by time any more, whoever still asks for it."""
+        self._stopped = True
         self.all()
         if self._timer is not None:
             self._timer.cancel()

@@ -10,14 +10,16 @@ from starlette.responses import Response
 
 from nightkiln._version import __version__
 from nightkiln.core.errors import NightkilnError
-from nightkiln.http import health, metrics
+from nightkiln.http import docspage, health, metrics
 from nightkiln.http.anthropic import routes as anthropic
+from nightkiln.http.described import refusals
 from nightkiln.http.doorway import Doorway
 from nightkiln.http.errors import reply_to
 from nightkiln.http.metrics import HttpMetrics
 from nightkiln.http.native import routes as native
 from nightkiln.http.openai import routes as openai
 from nightkiln.http.parts import Parts
+from nightkiln.http.shapes import Shape
 from nightkiln.http.visit import visit_of
 from nightkiln.wire.openai.refusals import Refused
 
@@ -29,9 +31,10 @@ def make_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="nightkiln",
         version=__version__,
-        docs_url="/api/docs",
+        docs_url=None,  # its page loads scripts from elsewhere; ours is `docspage`
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        default_response_class=Response,  # what a route gives is said by the route
         redirect_slashes=False,  # a redirect would lose the body of a POST
     )
     app.state.parts = parts
@@ -44,15 +47,16 @@ def make_app(parts: Parts) -> FastAPI:
 
 
 def _add_routers(app: FastAPI) -> None:
-    app.include_router(health.router)
+    app.include_router(health.router, responses=refusals(Shape.NATIVE))
     app.include_router(metrics.router)
+    app.include_router(docspage.router)
     for router in native.ROUTERS:
-        app.include_router(router, prefix="/api/v1")
+        app.include_router(router, prefix="/api/v1", responses=refusals(Shape.NATIVE))
     for router in anthropic.ROUTERS:  # before OpenAI's, whose paths it shares the beginning of
-        app.include_router(router, prefix="/v1")
-        app.include_router(router, prefix="/anthropic/v1", include_in_schema=False)
+        for prefix in ("/v1", "/anthropic/v1"):
+            app.include_router(router, prefix=prefix, responses=refusals(Shape.ANTHROPIC))
     for router in openai.ROUTERS:
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix="/v1", responses=refusals(Shape.OPENAI))
 
 
 async def _ended(request: Request, error: Exception) -> Response:

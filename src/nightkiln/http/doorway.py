@@ -6,6 +6,7 @@ place where a bug ends as an answer: 500 without a word of the error, and a log
 line that names its kind and place and nothing that anybody sent.
 """
 
+import asyncio
 import logging
 import time
 import traceback
@@ -18,20 +19,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightkiln.core.errors import NightkilnError
 from nightkiln.core.ids import new_id
-from nightkiln.http.access import Access
+from nightkiln.http import docspage
+from nightkiln.http.access import PROBES, Access
+from nightkiln.http.connections import KNOWN
 from nightkiln.http.errors import BUG, Refuse, reply_to, response_of
 from nightkiln.http.limits import BoundedBody, most_bytes
 from nightkiln.http.metrics import HttpMetrics
-from nightkiln.http.parts import Parts
-from nightkiln.http.shapes import shape_of, write
+from nightkiln.http.parts import Parts, Phase
+from nightkiln.http.shapes import Problem, shape_of, write
 from nightkiln.http.visit import Visit, route_of
+from nightkiln.service.context import Context
+from nightkiln.service.diskroom import check_room
 
 log = logging.getLogger(__name__)
 
 _ENTROPY_BYTES: Final = 8
 _REFUSED: Final = 400  # and above
 _TOO_SLOW: Final = 408
-_DOCS: Final = "/api/docs"
 _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -39,11 +43,11 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-# The page of the API's documentation draws itself with scripts of its own.
-_DOCS_POLICY: Final = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com;"
-    " script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src https://cdn.jsdelivr.net"
-    " 'unsafe-inline'; frame-ancestors 'none'"
+_DRAINING: Final = Problem(
+    status=503,
+    code="draining",
+    message="This server is stopping and takes nothing new; send the request again.",
+    retry_after_s=1.0,
 )
 _ONLY_TLS: Final = "max-age=31536000"
 
@@ -73,6 +77,7 @@ class Doorway:
             Headers(scope=scope),
             most=most_bytes(path, settings),
             silence_s=settings.body_silence_s,
+            least_rate=settings.body_least_rate,
         )
         out = _Outgoing(send, visit, body, secure=settings.secure, path=path)
         began = time.monotonic()
@@ -87,10 +92,15 @@ class Doorway:
         self, visit: Visit, scope: Scope, body: BoundedBody, out: "_Outgoing"
     ) -> None:
         try:
+            self._check_phase(scope["path"])
             visit.caller = await self._access.admitted(
                 scope["path"], Headers(scope=scope), method=scope["method"]
             )
+            if visit.caller is not None and (known := scope.get(KNOWN)) is not None:
+                known()
             body.check_announced()
+            if visit.caller is not None and body.is_on_its_way:
+                await _check_room(visit.caller.context, body.announced)
             await self._app(scope, body.receive, out.send)
         except ClientDisconnect:
             return  # nobody is there to hear of it
@@ -100,6 +110,11 @@ class Doorway:
             log.error("a request ended in a bug", extra=_where(error, visit, scope))
             written = write(BUG, visit.shape, request_id=visit.request_id)
             await out.answer(response_of(written), scope)
+
+    def _check_phase(self, path: str) -> None:
+        """Refuse what comes while the server drains, but for the question whether it does."""
+        if self._parts.standing.phase is Phase.DRAINING and path not in PROBES:
+            raise Refuse(_DRAINING)
 
     def _request_id(self) -> str:
         entropy = self._parts.entropy(_ENTROPY_BYTES)
@@ -146,12 +161,19 @@ class _Outgoing:
         headers["request-id"] = headers["x-request-id"] = self._visit.request_id
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
-        if self._path == _DOCS:
-            headers["content-security-policy"] = _DOCS_POLICY
+        if self._path == docspage.PATH:
+            headers["content-security-policy"] = docspage.POLICY
         if self._visit.caller is not None:
             headers.setdefault("cache-control", "no-store")
         if self._secure:
             headers["strict-transport-security"] = _ONLY_TLS
+
+
+async def _check_room(context: Context, coming: int) -> None:
+    """Refuse a large body beforehand where the disk has no room for it. Raises DiskError."""
+    await asyncio.to_thread(
+        check_room, context.home.root, reserve=context.reserve_bytes, coming=coming
+    )
 
 
 def _where(error: Exception, visit: Visit, scope: Scope) -> dict[str, object]:

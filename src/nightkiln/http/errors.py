@@ -5,6 +5,7 @@ is the server's they may name its folders, so a fixed sentence stands for them.
 Nothing else's text ever goes out.
 """
 
+import logging
 from typing import Final
 
 import msgspec
@@ -34,11 +35,13 @@ from nightkiln.http.shapes import Problem, Shape, Told, Written, write
 from nightkiln.wire.anthropic.errors import Refusal as AnthropicRefusal
 from nightkiln.wire.openai.refusals import Refused
 
+log = logging.getLogger(__name__)
+
 _SERVERS_FAULT: Final = 500
 _STATUS: Final[dict[type, int]] = {
     NotFound: 404,
     UsageError: 400,
-    AuthError: 401,
+    AuthError: 503,  # of a backend: the caller's own key was good, or no route was reached
     QuotaError: 429,
     UnreachableError: 503,
     WaitTimeout: 504,
@@ -60,6 +63,10 @@ _SENTENCES: Final = {
     504: "The server waited too long for something; the request may be sent again.",
     507: "The server's disk is full; nothing more can be taken until room is made.",
 }
+_REFUSED_THERE: Final = (
+    "A backend refuses the credential that this server sends it, or that credential is not there."
+    " Your own API key is good. Whoever runs the server finds in its log which one it is."
+)
 _WORDS: Final = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take this method."),
@@ -108,6 +115,9 @@ def problem_of(error: NightkilnError) -> Problem:
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
     if isinstance(error, DiskError) and error.full:
         status = 507
+    if isinstance(error, AuthError):  # which one it is names variables and folders of ours
+        log.warning("a backend's credential: %s", error.message)
+        return Problem(status=status, code=error.code, message=_REFUSED_THERE, retry=False)
     if status >= _SERVERS_FAULT:
         return Problem(status=status, code=error.code, message=_SENTENCES[status])
     return Problem(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from nightkiln.http.access import Serving
 from nightkiln.http.answers import json_answer
+from nightkiln.http.described import answers_json, schema_of
 from nightkiln.http.parts import Phase
 from nightkiln.vault.home import Home
 
@@ -24,13 +25,22 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
-@router.get("/healthz")
+_ANSWERS: Final = answers_json(schema_of(Health))
+
+
+@router.get("/healthz", responses=_ANSWERS)
 async def alive() -> Response:
     """The process answers."""
     return json_answer(Health(status="ok"))
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    responses={
+        **_ANSWERS,
+        503: {"description": "Send it no work.", "content": _ANSWERS[200]["content"]},
+    },
+)
 async def ready(parts: Serving) -> Response:
     """200 when new work may come; 503 while starting, draining or without room on the disk."""
     if parts.standing.phase is not Phase.SERVING:

@@ -44,10 +44,14 @@ def too_large(most: int) -> Refuse:
 class BoundedBody:
     """A request's body as it comes, counted and timed."""
 
-    def __init__(self, receive: Receive, headers: Headers, *, most: int, silence_s: float) -> None:
+    def __init__(
+        self, receive: Receive, headers: Headers, *, most: int, silence_s: float, least_rate: int
+    ) -> None:
         self._receive = receive
         self._most = most
         self._silence_s = silence_s
+        self._least_rate = least_rate
+        self._waited_s = 0.0  # for pieces; what we take for our own work is not the sender's fault
         self._seen = 0
         self._complete = False
         length = headers.get("content-length", "0")
@@ -58,6 +62,11 @@ class BoundedBody:
         """Refuse a body that says beforehand that it is too large."""
         if self._announced > self._most:
             raise too_large(self._most)
+
+    @property
+    def announced(self) -> int:
+        """How many bytes its head promises; 0 where it does not say."""
+        return self._announced
 
     @property
     def is_on_its_way(self) -> bool:
@@ -80,11 +89,16 @@ class BoundedBody:
         """The next piece. Raises Refuse when there is too much, or nothing for too long."""
         if self._complete:
             return await self._receive()  # waits for the client to leave, as long as that takes
+        left_s = self._silence_s + self._seen / self._least_rate - self._waited_s
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(min(self._silence_s, left_s)):
                 message = await self._receive()
         except TimeoutError as error:
-            raise Refuse(_silent(self._silence_s)) from error
+            raise Refuse(_slow(self._silence_s, self._least_rate)) from error
+        finally:
+            self._waited_s += clock() - began
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
@@ -93,6 +107,9 @@ class BoundedBody:
         return message
 
 
-def _silent(silence_s: float) -> Problem:
-    message = f"The request's body stopped coming for {silence_s:g} s."
+def _slow(silence_s: float, least_rate: int) -> Problem:
+    message = (
+        f"The request's body stopped coming for {silence_s:g} s, or came more slowly than"
+        f" {least_rate:,} bytes a second."
+    )
     return Problem(status=408, code="request_timeout", message=message)

@@ -5,7 +5,7 @@ at each scrape, so they survive restarts and are never counted twice. An admin s
 everything; any other key its own project, and nothing of anybody's requests.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from nightkiln.core.access import Scope as KeyScope
 from nightkiln.http.access import PROJECT_HEADER, Reader, Serving
+from nightkiln.http.parts import Tended
 from nightkiln.http.visit import route_of
 from nightkiln.store import overview
 from nightkiln.store.overview import Overview
@@ -91,6 +92,20 @@ class _Work(Collector):
             yield CounterMetricFamily(name, words, value=value)
 
 
+class _Beside(Collector):
+    """How work beside requests goes on, for one scrape."""
+
+    def __init__(self, tended: Sequence[Tended]) -> None:
+        self._tended = tended
+
+    def collect(self) -> Iterable[Metric]:
+        words = "Errors that made work beside requests begin anew"
+        found = CounterMetricFamily("nightkiln:stumbles", words, labels=["work"])
+        for one in self._tended:
+            found.add_metric([one.name.removeprefix("the ")], one.stumbles)
+        yield found
+
+
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, caller: Reader, parts: Serving) -> Response:
     """The metrics, as text."""
@@ -99,6 +114,8 @@ async def metrics(request: Request, caller: Reader, parts: Serving) -> Response:
     found = await parts.store.read(lambda tx: overview.overview(tx, project=project))
     work = CollectorRegistry()
     work.register(_Work(found))
+    if everything:
+        work.register(_Beside(parts.tended))
     text = generate_latest(work)
     if everything:
         own: HttpMetrics = request.app.state.metrics

@@ -3,23 +3,26 @@
 import enum
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from nightkiln.core.events import Opening, Planned
-from nightkiln.core.forecast import Estimate
+from nightkiln.core.forecast import Assumed, Estimate
 from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.job import Job
 from nightkiln.core.request import WireBody
 from nightkiln.http.sessions import Sessions
 from nightkiln.http.settings import ServerSettings
+from nightkiln.http.streamcount import Streams
 from nightkiln.service.answering import Models, Served
 from nightkiln.service.arriving import Wanted as Rows
 from nightkiln.service.context import Context
 from nightkiln.service.orders import Order
+from nightkiln.service.outward import Outward
 from nightkiln.service.reaching import Reaching
+from nightkiln.service.rowscan import Scans
 from nightkiln.store.base import ControlPlane
 from nightkiln.vault.home import Home
 
@@ -37,6 +40,10 @@ class Roster(Protocol):
 
     def is_running(self, job: JobId) -> bool:
         """True while this process works on the job."""
+        ...
+
+    def is_parked(self, job: JobId) -> bool:
+        """True for a job that is left alone until somebody resumes it."""
         ...
 
 
@@ -72,8 +79,10 @@ class Taking(Protocol):
         """What `submit` would do."""
         ...
 
-    async def estimate(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Estimate:
-        """What the rows will take."""
+    async def estimate(
+        self, context: Context, order: Order, rows: Rows, *, free: bool, assumed: Assumed
+    ) -> Estimate:
+        """What the rows will take, with what is said of the machine that answers."""
         ...
 
 
@@ -82,6 +91,20 @@ class Counting(Protocol):
 
     async def count(self, context: Context, served: Served, chat: WireBody) -> int:
         """The tokens of a chat for a model that is answered for here. Asks no model."""
+        ...
+
+
+class Tended(Protocol):
+    """Work beside requests that goes on for as long as the server lives."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def stumbles(self) -> int:
+        """How often an error that nobody foresaw made it begin anew."""
         ...
 
 
@@ -112,7 +135,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     taking: Taking | None = None  # None: no job can be submitted through our own API
     counting: Counting | None = None  # None: tokens cannot be counted
     reaching: Reaching | None = None  # which webhooks may be registered; None: no event is sent
+    outward: Outward | None = None  # threads that look up where those lead
     clock: Callable[[], float] = time.time  # epoch seconds
     entropy: Callable[[int], bytes] = secrets.token_bytes
     roster: Roster | None = None  # None: jobs are taken in, and nobody works on them here
+    tended: Sequence[Tended] = ()  # what goes on beside requests
+    streams: Streams = msgspec.field(default_factory=Streams)
     sessions: Sessions = msgspec.field(default_factory=Sessions)
+    scans: Scans = msgspec.field(default_factory=Scans)  # over rows, under way

@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from nightkiln.core.errors import UsageError
+from nightkiln.http.connections import Strangers
 from nightkiln.http.parts import Phase, Standing
 
 _BACKLOG: Final = 1024
@@ -74,18 +75,22 @@ async def serve(
     drain_s: float,
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until told to stop, then let requests under way end. Raises UsageError.
 
-    `on_ready` hears the base URL once connections are taken.
+    `on_ready` hears the base URL once connections are taken. While requests end, new
+    ones are still answered, with 503. A `listener` that is bound stays its owner's.
     """
     standing: Standing = app.state.parts.standing
-    config = _config(app, listening, drain_s=drain_s)
-    with _bound(listening) as listener:
+    config = _config(app, listening)
+    with contextlib.ExitStack() as stack:
+        listener = listener or stack.enter_context(bound(listening))
+        port = listener.getsockname()[1]
 
         def started() -> None:
             standing.phase = Phase.SERVING
-            on_ready(listening.url(listener.getsockname()[1]))
+            on_ready(listening.url(port))
 
         server = _Server(config, started)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
@@ -95,8 +100,19 @@ async def serve(
         finally:
             standing.phase = Phase.DRAINING
             stopping.cancel()
+            if not serving.done():
+                await _drained(server, drain_s)
             server.should_exit = True
             await serving
+
+
+async def _drained(server: uvicorn.Server, drain_s: float) -> None:
+    """Wait until no request is under way, for so long; what is left gets a second more."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + drain_s
+    while (tasks := {*server.server_state.tasks}) and clock() < until:
+        await asyncio.wait(tasks, timeout=until - clock())
+    server.config.timeout_graceful_shutdown = 1
 
 
 class _Server(uvicorn.Server):
@@ -116,11 +132,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: FastAPI, listening: Listening, *, drain_s: float) -> uvicorn.Config:
+def _config(app: FastAPI, listening: Listening) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=Strangers(app.state.parts.settings).protocol(),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -130,7 +146,6 @@ def _config(app: FastAPI, listening: Listening, *, drain_s: float) -> uvicorn.Co
         backlog=_BACKLOG,
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=round(drain_s),
         ssl_certfile=listening.tls_cert,
         ssl_keyfile=listening.tls_key,
     )
@@ -145,7 +160,7 @@ def _config(app: FastAPI, listening: Listening, *, drain_s: float) -> uvicorn.Co
 
 
 @contextlib.contextmanager
-def _bound(listening: Listening) -> Iterator[socket.socket]:
+def bound(listening: Listening) -> Iterator[socket.socket]:
     """A socket that is bound, and closed in the end."""
     family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -7,7 +7,9 @@ more or less is too coarse, and a number that was borne and is refused later is
 a rate: there the pacer learns it, and from then on refusals are the pacer's until
 it forgets. Refusals that are noise are nobody's: `plan.refusals` lets them pass, and what
 they did until that was clear is undone. And of rates only throttles (429) tell: a
-backend that says it is overloaded means its slots. Pure: `now` is in seconds.
+backend that says it is overloaded means its slots. What becomes of a probe is nobody's
+either: one request alone says whether the backend is there, not how many it bears.
+Pure: `now` is in seconds.
 """
 
 import math
@@ -17,9 +19,10 @@ from nightkiln.core.engineload import EngineLoad
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.limits import Limits
 from nightkiln.core.usage import Usage
+from nightkiln.plan.hold import REFUSED
 from nightkiln.plan.limiter import AdaptiveLimit, Phase
 from nightkiln.plan.pacing import Pacer
-from nightkiln.plan.refusals import REFUSED, Verdict
+from nightkiln.plan.refusals import Verdict
 
 FEW: Final = 32  # in flight: fewer are too coarse to meet a rate with
 TIMEOUT: Final = "timeout"  # the code of a fault that was our own patience's end
@@ -53,6 +56,7 @@ class Gate:
 
     def answered(self, now: float, stamp: int, *, latency_s: float, usage: Usage) -> None:
         """A request brought an answer."""
+        self.limiter.refusals.hold.answered(stamp)
         self.pacer.answered(usage.input_tokens + usage.output_tokens)
         self.limiter.answered(now, stamp, latency_s=latency_s, tokens=usage.output_tokens)
 
@@ -72,15 +76,26 @@ class Gate:
             self.limiter.refusals.hold.asked(now, stamp, fault)  # a trial takes itself back
         if fault.kind in REFUSED:
             self._refused(now, stamp, fault.kind, in_flight)
+            self.limiter.refusals.hold.refused(now, stamp, fault, sent=self.limiter.last)
         elif fault.kind is FaultClass.AMBIGUOUS and fault.code == TIMEOUT:
             self.limiter.timed_out(now, stamp)
         elif fault.kind in _JUDGED:
+            self.limiter.refusals.hold.answered(stamp)
             self.limiter.answered(now, stamp, latency_s=latency_s)
+
+    def probed(self, now: float, stamp: int, fault: Fault) -> None:
+        """A request ended in a fault while only probes went: it says nothing of how many."""
+        hold = self.limiter.refusals.hold
+        hold.asked(now, stamp, fault)
+        if fault.kind in _JUDGED:
+            hold.answered(stamp)
+        elif fault.kind in REFUSED:
+            hold.refused(now, stamp, fault, sent=self.limiter.last)
 
     def _refused(self, now: float, stamp: int, kind: FaultClass, in_flight: int) -> None:
         limiter, pacer = self.limiter, self.pacer
         rate = pacer.learnt if kind is FaultClass.THROTTLE else None
-        level = rate
+        level = None if pacer.is_rough else rate
         if rate is None and limiter.is_held(stamp):
             level = float(min(limiter.limit, in_flight + 1))
         verdict = limiter.refusals.refused(kind, stamp, level, by_rate=rate is not None)
@@ -95,7 +110,8 @@ class Gate:
             if rate is not None:
                 pacer.throttled(now)
                 return
-            was_borne = limiter.refused(now, stamp, in_flight=in_flight)
-            teaches = verdict is Verdict.EDGE and kind is FaultClass.THROTTLE and was_borne
+            throttled = kind is FaultClass.THROTTLE
+            was_borne = limiter.refused(now, stamp, in_flight=in_flight, throttled=throttled)
+            teaches = verdict is Verdict.EDGE and throttled and was_borne
             if teaches and limiter.limit < FEW and pacer.throttled(now):
                 limiter.relax(now, FEW)

@@ -7,8 +7,7 @@ of them change during the night. A limit that follows latency, as TCP's do,
 takes the noise of our own machine for the server's queue and starves itself.
 
 The way chosen is to follow what a batch wants, answers per second. Time is cut
-into rounds; a round ends when most of what was sent under its limit has come
-back, so it lasts about one latency, whatever that is. Three phases:
+into rounds of about one latency (`plan.rounds`). Three phases:
 
 * *start*: double every round for as long as that brings more answers a second.
   Two doublings that bring nothing are taken back.
@@ -42,8 +41,11 @@ import math
 from typing import Final
 
 from nightkiln.core.engineload import EngineLoad
+from nightkiln.plan.outage import Outage
 from nightkiln.plan.queueing import FRESH_S, WAITING_LEAST, EngineQueue, has_room
+from nightkiln.plan.ramp import CHANCE, GAIN, Ramp
 from nightkiln.plan.refusals import Refusals
+from nightkiln.plan.rounds import Round
 
 START: Final = 16
 MOST: Final = 1024
@@ -56,12 +58,7 @@ _PAST: Final = 1.3  # times the wall: it is not there any more
 _SHRINK: Final = 0.7
 _UP: Final = 1.25
 _DOWN: Final = 0.8
-_GAIN: Final = 0.03  # more answers a second than this are more ...
-_LOSS: Final = 0.01  # ... and fewer than this are fewer
-_CHANCE: Final = 1.2  # over the root of the answers: what chance alone may bring
-_TURNED: Final = 0.75  # of the limit has to come back in a round
-_ENOUGH: Final = 24  # answers in a round
-_LEAST_ROUND_S: Final = 0.02
+_LOSS: Final = 0.01  # fewer answers a second than this are fewer
 _FIRST_TRIAL: Final = 4  # rounds of hold
 _LAST_TRIAL: Final = 64
 _LAST_CLIMB: Final = 16
@@ -73,7 +70,6 @@ _USED: Final = 0.9  # of the limit: else it is not what limits
 _LOOK_S: Final = 0.2  # sooner, it is another job's look at the same engine
 _THERE: Final = 0.7  # of ours the engine has to know of: else the way there is what limits
 _CALM_S: Final = 20.0  # after a timeout, without growth by the engine's count
-_TOKENS: Final = 32.0  # an answer takes a time of its own, and some per token: this many tokens'
 
 
 class Phase(enum.StrEnum):
@@ -84,6 +80,7 @@ class Phase(enum.StrEnum):
     UP = "trying more"
     DOWN = "trying less"
     CLIMB = "back to the wall"
+    REGAIN = "back to where it stood"
     WATCHED = "as the engine's queue says"
 
 
@@ -99,21 +96,9 @@ class AdaptiveLimit:
         self._least, self._most = float(least), float(most)
         self._limit = min(float(start), self._most)
         self.adapts = self._limit < self._most  # else somebody said it, and only refusals cut it
-        # The round in work.
-        self._round = 0
-        self._sent = 0  # the number of the last request
-        self._first = 0  # of the round
-        self._began = math.nan
-        self._answers = 0  # all that came back in it
-        self._turned = 0  # of them, those sent in it
-        self._latency = 0.0  # sum, normalised by length
-        self._peak = 0  # in flight
-        self._lagged = False
+        self._round = Round()
         # Starting.
-        self._before = self._limit  # the limit of the round before
-        self._best_rate = 0.0
-        self._best = self._limit
-        self._vain = 0  # doublings in a row that brought nothing
+        self._ramp = Ramp(self._limit)
         self._silent_since = math.nan
         # Holding.
         self._held = 0  # rounds
@@ -130,6 +115,7 @@ class AdaptiveLimit:
         self._first_step = 0
         # Being refused.
         self.refusals = Refusals()
+        self._outage = Outage()
         self._broken_off = False  # the start, by a refusal
         self._wall: float | None = None
         self._cut_at = 0  # what was sent before says nothing of the cut
@@ -145,51 +131,54 @@ class AdaptiveLimit:
         """How many may be in flight now."""
         return int(self._limit)
 
+    @property
+    def last(self) -> int:
+        """The number of the request that left last."""
+        return self._round.sent
+
     # -- what happened
 
     def sent(self, now: float, in_flight: int) -> int:
         """A request leaves; `in_flight` counts it. Its number comes back with it."""
-        if math.isnan(self._began):
-            self._began = self._silent_since = now
-        if in_flight > self._peak:
-            self._peak = in_flight
-        self._sent += 1
-        return self._sent
+        current = self._round
+        if not current.sent:
+            current.began = self._silent_since = now
+        current.peak = max(current.peak, in_flight)
+        current.sent += 1
+        return current.sent
 
     def answered(self, now: float, stamp: int, *, latency_s: float, tokens: int = 0) -> None:
         """A request came back with an answer of so many tokens, or with a fault of its own."""
-        self._answers += 1
         self._since_look += 1
-        self._latency += latency_s / (_TOKENS + tokens)
-        if stamp >= self._first:
-            self._turned += 1
-            if (
-                self._turned >= _TURNED * self._limit
-                and self._answers >= _ENOUGH
-                and now - self._began >= _LEAST_ROUND_S
-            ):
-                self._end_round(now)
+        if self._outage.is_watched and stamp >= self._cut_at and self._outage.answered(self.limit):
+            self._regain(now)
+        limit = self._limit
+        if self._round.answered(now, stamp, latency_s=latency_s, tokens=tokens, limit=limit):
+            self._end_round(now)
 
     def is_held(self, stamp: int) -> bool:
         """True for a request that was sent under a level that is neither tried nor grown."""
         return stamp >= self._cut_at and self.phase in (Phase.HOLD, Phase.WATCHED)
 
-    def refused(self, now: float, stamp: int, *, in_flight: int) -> bool:
+    def refused(self, now: float, stamp: int, *, in_flight: int, throttled: bool = False) -> bool:
         """A request came back because we are too many; `in_flight` does not count it.
 
         True when a limit was refused that had been borne before. A wall that stands
-        does no such thing: it has moved, or it is not our number that is limited.
+        does no such thing: it has moved, or, where we are `throttled`, it is a rate.
         """
         if stamp < self._cut_at:
             return False
-        was_borne = self.phase in (Phase.HOLD, Phase.WATCHED)
+        was_borne, borne = self.phase in (Phase.HOLD, Phase.WATCHED), self._limit
         flying = min(self._limit, float(in_flight + 1))
         self._broken_off |= self.phase is Phase.START
-        if self.phase is Phase.START and self._round:
-            cut = min(self._before, flying)
+        if self.phase is Phase.REGAIN:
+            cut, self._cuts, self._first_step = flying * UNDER_THE_WALL, 0, 0
+            was_borne = throttled
+        elif self.phase is Phase.START and self._round.number:
+            borne = cut = min(self._ramp.before, flying)
             self._trial_after, self._first_step = 1, _QUICK
         elif self.phase in (Phase.CLIMB, Phase.UP):
-            cut = self._base
+            borne = cut = self._base
             self._wait_longer()
             self._first_step = 0
         else:
@@ -197,32 +186,45 @@ class AdaptiveLimit:
             self._cuts += 1
             self._trial_after = 1
             self._first_step = _QUICK if self._cuts > 1 else 0  # we have fallen too deep
+        if self.phase is Phase.REGAIN:
+            self._outage.refused_on_the_way(flying, is_rate=throttled)
+        else:
+            self._outage.cut(borne, self._wall, from_start=self.phase is Phase.START)
         self._wall = flying
         self._hold(now, min(cut, self._limit - 1))
-        self._cut_at = self._first
+        self._cut_at = self._round.first
         return was_borne
 
     def relax(self, now: float, limit: int) -> None:
         """Something else holds us back from here on: at least so many may be in flight."""
         self._wall, self._cuts, self._trial_after = None, 0, _FIRST_TRIAL
+        self._outage.forget()
         self._hold(now, max(self._limit, float(limit)))
-        self._cut_at = self._first
+        self._cut_at = self._round.first
 
     def restore(self, now: float, level: float) -> None:
-        """What cut us was noise: back to this, and a start that it broke off goes on from there."""
+        """What cut us is no more: back to this, and a start that it broke off goes on there."""
         self.relax(now, math.ceil(level) if self.adapts else int(self._most))
         self._trial_after, self._next_is_down = 1, False
         if self._broken_off and self.adapts:
-            self.phase, self._before = Phase.START, self._limit
-            self._best, self._best_rate, self._vain = self._limit, 0.0, 0
+            self.phase, self._ramp = Phase.START, Ramp(self._limit)
         self._broken_off = False
+
+    def follow(self, now: float, *, most: int, start: int | None) -> None:
+        """Users allow other numbers from now on, as of a new limit; what was learnt stays."""
+        is_all, self._most = self._limit >= self._most, float(most)
+        if is_all:
+            self._hold(now, self._most if start is None else max(self._limit, float(start)))
+            self.phase, self._ramp = Phase.START, Ramp(self._limit)
+        self.adapts = start is not None and self._limit < self._most
 
     def timed_out(self, now: float, stamp: int) -> None:
         """A request had no answer in time: half as many, once for all that were in flight."""
         if self.adapts and stamp >= self._cut_at:
             self._hold(now, self._limit / 2)
-            self._cut_at = self._first
+            self._cut_at = self._round.first
             self._calm_until = now + _CALM_S
+            self._outage.interrupted()
 
     def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
         """A look at the engine that answers; `in_flight` is ours at the same moment."""
@@ -231,11 +233,11 @@ class AdaptiveLimit:
         rate = self._since_look / (now - self._looked_at) if self._looked_at < now else 0.0
         self._looked_at, self._since_look = now, 0
         may_grow = (
-            max(in_flight, self._peak) >= _USED * self.limit
+            max(in_flight, self._round.peak) >= _USED * self.limit
             and load.running + load.waiting >= _THERE * in_flight
             and now >= self._calm_until
             and self._wall is None
-            and not self._lagged
+            and not self._round.lagged
         )
         wanted = self._engine.limit_for(
             load, limit=self._limit, in_flight=in_flight, rate=rate, may_grow=may_grow
@@ -244,6 +246,7 @@ class AdaptiveLimit:
             return
         if wanted is not None:
             self._wall, self.phase = None, Phase.WATCHED
+            self._outage.forget()
             self._limit = max(self._least, min(wanted, self._most))
         elif self.phase is Phase.START and may_grow and has_room(load):
             self._limit = min(2 * self._limit, self._most)
@@ -253,7 +256,7 @@ class AdaptiveLimit:
 
     def lagged(self) -> None:
         """Our own loop was late: this round says nothing about the backend."""
-        self._lagged = True
+        self._round.lagged = True
 
     def tick(self, now: float) -> None:
         """Look at the clock, a few times a second: a start in silence grows by time."""
@@ -261,10 +264,9 @@ class AdaptiveLimit:
             self._hold(now, self._limit)
         if (
             self.phase is Phase.START
-            and not self._round
-            and not self._answers
+            and not (self._round.number or self._round.answers)
             and now - self._silent_since >= _SILENT_S
-            and self._peak >= _USED * self.limit
+            and self._round.peak >= _USED * self.limit
         ):
             self._silent_since = now
             self._limit = max(self._limit, min(2 * self._limit, _SILENT_MOST, self._most))
@@ -272,11 +274,11 @@ class AdaptiveLimit:
     # -- rounds
 
     def _end_round(self, now: float) -> None:
-        rate = self._answers / (now - self._began)
-        latency = self._latency / self._answers
-        answers, judged = self._answers, not self._lagged
-        used = self._peak >= _USED * self.limit
-        self._next_round(now)
+        current = self._round
+        rate, latency = current.answers / (now - current.began), current.latency
+        answers, judged = current.answers, not current.lagged
+        used = current.peak >= _USED * self.limit
+        current.next(now)
         if not judged:
             return
         match self.phase:
@@ -286,6 +288,8 @@ class AdaptiveLimit:
                 self._held_on(now, rate, latency, used=used)
             case Phase.WATCHED:
                 self._cuts = 0
+            case Phase.REGAIN:
+                pass  # a refusal tells at once
             case _ if self._settling:
                 self._settling = False  # what came back was partly sent before
             case Phase.CLIMB:
@@ -293,26 +297,13 @@ class AdaptiveLimit:
             case _:
                 self._tried(now, rate, answers)
 
-    def _next_round(self, now: float) -> None:
-        self._round += 1
-        self._first = self._sent + 1
-        self._began = now
-        self._answers = self._turned = self._peak = 0
-        self._latency = 0.0
-        self._lagged = False
-
     # -- starting
 
     def _started(self, now: float, rate: float, answers: int, *, used: bool) -> None:
-        """What came back was mostly sent under the limit of the round before."""
-        if rate > self._best_rate * (1 + max(_GAIN, _CHANCE / math.sqrt(answers))):
-            self._best_rate, self._best, self._vain = rate, self._before, 0
-        else:
-            self._vain += 1
-        self._before = self._limit
-        if self._vain >= 2:
-            self._hold(now, _UP * self._best)  # a queue that is slightly full costs nothing
-        elif used and not self._vain:
+        pays = self._ramp.pays(rate, answers, self._limit)
+        if self._ramp.is_over:
+            self._hold(now, _UP * self._ramp.best)  # a queue that is slightly full costs nothing
+        elif used and pays:
             self._limit = min(2 * self._limit, self._most)
 
     # -- holding
@@ -321,7 +312,7 @@ class AdaptiveLimit:
         self.phase = Phase.HOLD
         self._limit = max(self._least, min(limit, self._most))
         self._held, self._held_since, self._slow = 0, now, 0
-        self._next_round(now)
+        self._round.next(now)
 
     def _held_on(self, now: float, rate: float, latency: float, *, used: bool) -> None:
         self._held += 1
@@ -351,6 +342,17 @@ class AdaptiveLimit:
         longest = _LAST_TRIAL if self._wall is None else _LAST_CLIMB
         self._trial_after = min(2 * self._trial_after, longest)
 
+    # -- after an outage
+
+    def _regain(self, now: float) -> None:
+        """A slot more for an answer; from where we stood on, as before it."""
+        outage = self._outage
+        self.phase, self._limit = Phase.REGAIN, min(self._limit + 1, self._most)
+        if self._limit >= outage.stood:
+            self._broken_off = outage.broke_off_start
+            self.restore(now, self._limit)
+            self._wall, self._first_step = outage.wall, 0
+
     # -- trying
 
     def _try(self) -> None:
@@ -376,8 +378,7 @@ class AdaptiveLimit:
         if not used or self._limit >= self._most:
             self._hold(now, self._limit)
         elif self._limit >= _PAST * self._wall:
-            self._wall, self._trial_after = None, 1
-            self._next_is_down = False
+            self._wall, self._trial_after, self._next_is_down = None, 1, False
             self._hold(now, self._limit)
         else:
             self._base = self._limit
@@ -385,8 +386,8 @@ class AdaptiveLimit:
 
     def _tried(self, now: float, rate: float, answers: int) -> None:
         # Both ways the doubt is in favour of the larger limit: it costs latency, not answers.
-        chance = _CHANCE / math.sqrt(answers)
-        least = max(_GAIN, chance) if self.phase is Phase.UP else chance / 2 - _LOSS
+        chance = CHANCE / math.sqrt(answers)
+        least = max(GAIN, chance) if self.phase is Phase.UP else chance / 2 - _LOSS
         pays = rate >= self._rate * (1 + least) or not self.adapts
         if not pays:
             self._wait_longer()

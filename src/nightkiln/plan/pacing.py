@@ -28,7 +28,8 @@ MINUTE_S: Final = 60.0
 BURST_S: Final = 0.05  # of its rate, what a learnt bucket lets out at once
 _ENOUGH: Final = 40  # answers between refusals, to measure a rate ...
 _WINDOW_S: Final = 5.0  # ... or whatever there was in so long
-_FALL: Final = 0.95  # of the rate so far: one measurement lowers it no further
+_FALL: Final = 0.95  # of the rate so far: one measurement lowers it no further ...
+_CONFIRMS: Final = 0.85  # ... unless the one before was lower than this, or had a saved burst in it
 _PATIENCE_S: Final = 10.0  # without a refusal: whatever refused is over
 _RAISE: Final = 0.01  # of the rate, for the first second without a refusal; then growing
 _RAISE_MOST: Final = 0.1
@@ -68,8 +69,11 @@ class Pacer:
         self._rpm, self._tpm = rpm, tpm  # what the user said: headers may only lower it
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
+        self._told_rpm: float | None = None  # what the headers said last
+        self._told_tpm: float | None = None
         self._per_request = 0.0  # tokens, on average
         self._learnt: Bucket | None = None
+        self.is_rough = True  # the last measurement was the first, or far lower than the others
         self._measured = 0.0  # the rate that refusals last taught
         self._window = math.nan  # since when refusals are being watched
         self._answers = 0
@@ -94,6 +98,12 @@ class Pacer:
     def learnt(self) -> float | None:
         """The rate that refusals have taught; None while there is none."""
         return None if self._learnt is None else self._learnt.rate
+
+    def follow(self, now: float, *, rpm: float | None, tpm: float | None) -> None:
+        """The user says otherwise from now on. What was told, learnt and used stays."""
+        self._rpm, self._tpm = rpm, tpm
+        self._requests = _followed(self._requests, self._told_rpm, rpm, now)
+        self._tokens = _followed(self._tokens, self._told_tpm, tpm, now)
 
     def forget(self) -> None:
         """Those refusals meant nothing: what they taught goes."""
@@ -139,11 +149,13 @@ class Pacer:
         way is not taken off: at worst a few refusals correct it.
         """
         if limits.requests:
+            self._told_rpm = limits.requests
             bucket = self._requests = _at_most(self._requests, limits.requests, self._rpm, now)
             if limits.requests_left is not None:
                 bucket.refill(now)
                 bucket.level = min(bucket.level, limits.requests_left)
         if limits.tokens:
+            self._told_tpm = limits.tokens
             bucket = self._tokens = _at_most(self._tokens, limits.tokens, self._tpm, now)
             if limits.tokens_left is not None:
                 bucket.refill(now)
@@ -166,7 +178,9 @@ class Pacer:
         self._window, self._answers = now, 0
 
     def _learn(self, now: float, rate: float) -> None:
-        if self._learnt is not None:
+        was_rough = self.is_rough
+        self.is_rough = self._learnt is None or rate < _CONFIRMS * self._learnt.rate
+        if self._learnt is not None and not was_rough:
             rate = max(rate, _FALL * self._learnt.rate)
         self._measured, self._raise, self._raised_at = rate, _RAISE, now
         self._learnt = Bucket(rate, burst=rate * BURST_S, now=now)
@@ -191,6 +205,17 @@ class Pacer:
             self._requests = _at_most(None, self._rpm, None, now)
         if self._tpm is not None and self._tokens is None:
             self._tokens = _at_most(None, self._tpm, None, now)
+
+
+def _followed(
+    known: Bucket | None, told: float | None, ours: float | None, now: float
+) -> Bucket | None:
+    """A bucket under another limit of ours; none where nobody limits any more."""
+    limit = told if ours is None else ours if told is None else min(told, ours)
+    if known is None or limit is None:
+        return None
+    known.refill(now)
+    return _at_most(known, limit, None, now)
 
 
 def _at_most(known: Bucket | None, said: float, ours: float | None, now: float) -> Bucket:

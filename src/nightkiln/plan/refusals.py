@@ -28,13 +28,6 @@ edge that is met again and again brings them, they are noise:
 Throttles (429) and overloads (503, 529) are counted apart: 503s that are noise say
 nothing about a wall of 429s.
 
-A second question is what `Retry-After` holds back. It always holds the row that was
-refused. Whether it holds everybody is a question of how the others fare: `Hold`
-keeps the share of refusals among the latest requests. One throttle among hundreds
-of good answers is that row's matter; where a quarter of all is throttled, or where most
-are told that the backend is full, it is meant for all. What is refused because the limiter
-tries more, or was sent before its last cut, does not count: less is asked already.
-
 Pure: no clock; `now` is in seconds. Nothing here sends, cuts or waits.
 """
 
@@ -43,13 +36,13 @@ import math
 from collections import deque
 from typing import Final
 
-from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.fault import FaultClass
+from nightkiln.plan.hold import REFUSED, Hold
 
-REFUSED: Final = frozenset({FaultClass.THROTTLE, FaultClass.OVERLOAD})
 MOST_NOISE: Final = 0.12  # of the replies: more than this is never noise
 LEAST_NOISE: Final = 0.0002  # less than this does no harm
 _BELOW: Final = 0.85  # of the level where they began: no edge refuses MOST_NOISE there any more
-_BELOW_RATE: Final = 0.8  # the same, of a learnt rate: it is raised past its edge all the time
+_BELOW_RATE: Final = 0.7  # the same, of a learnt rate: it is raised past its edge all the time
 _ENOUGH: Final = 5  # refusals in all, to judge ...
 _ENOUGH_BELOW: Final = 3  # ... and of them so far down
 _KEPT: Final = 32  # refusals whose gaps are remembered
@@ -62,11 +55,6 @@ _PASSES_BY_RATE: Final = 1.3  # a rate a little too high is refused a little, an
 _ROOM: Final = 10.0  # refusals that may pass in a row: chance brings 10 in one of 20,000 cases
 _FOLLOWED: Final = 50  # refusals over which the share is averaged
 _RISES: Final = 1.5  # times what was proven: higher only by proving it again
-
-_FADES: Final = 1 - 1 / 32  # a hold looks back over about as many requests
-THROTTLED: Final = 0.25  # of them: a throttle holds everybody
-OVERLOADED: Final = 0.5  # of them: so does a backend that is full
-_KNOWN: Final = 8  # requests, before an overload may hold everybody
 
 
 class Verdict(enum.Enum):
@@ -161,32 +149,6 @@ def _may_be_noise(gaps: list[int]) -> bool:
     short = _SHORT * borne / len(gaps)
     are_even = sum(gap <= short for gap in gaps) <= max(1.0, _SHORT_MOST * len(gaps))
     return are_even and borne + _LUCK >= len(gaps) * (1 / MOST_NOISE - 1)
-
-
-class Hold:
-    """Until when everybody waits who would go to one backend. Not shared between threads."""
-
-    __slots__ = ("_last", "_refused", "until")
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self._last = 0
-        self._refused = 0.0  # fades with each request
-
-    def asked(self, now: float, number: int, fault: Fault) -> None:
-        """The request of this number ended in a fault: if it asks for a wait, whom does it hold?"""
-        wait_s = fault.retry_after_s or 0.0
-        if fault.kind not in REFUSED and not (wait_s and fault.kind is FaultClass.TRANSIENT):
-            return
-        self._refused = 1 + self._refused * _FADES ** max(1, abs(number - self._last))
-        self._last = number
-        known = (1 - _FADES**number) / (1 - _FADES)
-        if fault.kind is FaultClass.THROTTLE:
-            holds = self._refused >= THROTTLED * known
-        else:
-            holds = self._refused >= OVERLOADED * known and number >= _KNOWN
-        if holds:
-            self.until = max(self.until, now + wait_s)
 
 
 class Refusals:

@@ -31,6 +31,7 @@ from nightkiln.vault.durable import disk_errors
 T = TypeVar("T")
 Query = Mapping[str, str | float | bool | Sequence[str] | None]
 
+PROJECT_HEADER: Final = "x-nightkiln-project"
 _TIMEOUT_S: Final = 120.0  # of silence
 _MOST_PROBLEM: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 18
@@ -67,10 +68,15 @@ class Server:
         *,
         query: Query | None = None,
         body: object = None,
+        project: str | None = None,
     ) -> T:
-        """Send JSON, get JSON. Raises what the server said, UnreachableError."""
+        """Send JSON, get JSON; for a key of scope admin about any project.
+
+        Raises what the server said, UnreachableError.
+        """
         data = None if body is None else msgspec.json.encode(body)
-        with self._reply(method, path, query or {}, data, "application/json") as reply:
+        about = None if project is None else {PROJECT_HEADER: project}
+        with self._reply(method, path, query or {}, data, "application/json", more=about) as reply:
             return msgspec.json.decode(reply.read(), type=kind)
 
     def send(self, path: str, kind: type[T], file: BinaryIO, size: int, *, query: Query) -> T:
@@ -92,7 +98,7 @@ class Server:
             return int(reply.headers.get(ROWS_HEADER, "0"))
 
     @contextmanager
-    def _reply(
+    def _reply(  # noqa: PLR0913 - what a request is
         self,
         method: str,
         path: str,
@@ -100,8 +106,9 @@ class Server:
         body: bytes | BinaryIO | None,
         kind: str,
         size: int | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        headers = {"authorization": f"Bearer {self._key}"}
+        headers = {"authorization": f"Bearer {self._key}", **(more or {})}
         if body is not None:
             headers["content-type"] = kind
         if size is not None:

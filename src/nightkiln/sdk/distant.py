@@ -5,46 +5,50 @@ the job is over. Being told to stop only ends the watching.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from pathlib import Path
+from functools import partial
 from typing import Final
 
-from nightkiln.app.forecasting import Assumed
-from nightkiln.core.errors import JobFailed, UsageError, WaitTimeout
+import msgspec
+
+from nightkiln.core.errors import (
+    HomeBusy,
+    IllegalMove,
+    JobFailed,
+    NotFound,
+    UsageError,
+    WaitTimeout,
+)
 from nightkiln.core.events import (
     Ended,
     FaultSample,
     JobView,
     Noticed,
     Opened,
+    Opening,
     Planned,
     Progressed,
 )
-from nightkiln.core.forecast import Estimate
-from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.forecast import Assumed, Estimate, Trial
+from nightkiln.core.job import Job, JobState
 from nightkiln.sdk.base import Accepted
 from nightkiln.sdk.connection import Query, Server
 from nightkiln.sdk.remote import RemoteKiln
+from nightkiln.sdk.resting import is_capped, is_tried, rests
+from nightkiln.sdk.saving import save_bad_rows, save_table
 from nightkiln.sdk.verbs import Listener
-from nightkiln.service import api
-from nightkiln.service.batches import failures_beside
+from nightkiln.service import api, badrows
+from nightkiln.service.cleaning import Cleaned, OldJob
 from nightkiln.service.faultreport import FaultReport, Wish
 from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
-from nightkiln.service.outputs import is_stream, opened
-from nightkiln.service.results import DATASET, check_output
 from nightkiln.service.selection import EVERYTHING, Selection
 from nightkiln.service.summary import cost_usd_of
 from nightkiln.service.viewing import progress_of
-from nightkiln.tables.batch_in import BATCH
-from nightkiln.tables.formats import TEXTUAL, compression_of
-from nightkiln.tables.streams_out import compressing
 
 WATCH_S: Final = 0.5
-_NOWHERE: Final = "/nightkiln/elsewhere"  # the input is not on this machine
-_NO_FOLDER: Final = "a folder of Parquet cannot be downloaded from a server yet"
+_TRIAL_S: Final = 10.0
 _SHORT_S: Final = 0.001
 
 
@@ -77,46 +81,16 @@ class Distant:
     ) -> int:
         """Download a job's table, or what is wanted of it; the number of rows."""
         job = (await self.job(name)).job
-        source = job.spec.source
-        kind = check_output(
-            output, output_format, source=source.kind, source_path=_NOWHERE, excel_safe=excel_safe
+        save = partial(
+            save_table,
+            self._server,
+            job,
+            output,
+            output_format,
+            excel_safe=excel_safe,
+            wanted=wanted,
         )
-        if kind == DATASET:
-            raise UsageError(_NO_FOLDER, hint="name a .parquet, .jsonl or .csv file")
-        query: Query = {
-            "format": kind,
-            "partial": wanted.partial,
-            "where": [f"{name}={value}" for name, values in wanted.where for value in values],
-            "limit": wanted.limit,
-            "excel_safe": excel_safe,
-        }
-        if kind == BATCH:
-            return await asyncio.to_thread(self._save_lines, job, output, query)
-        compression = compression_of(output, output_format) if kind in TEXTUAL else None
-
-        def write() -> int:
-            with opened(output) as out, compressing(out, compression) as stream:
-                return self._server.save(f"/jobs/{job.id}/results", stream, query=query)
-
-        return await asyncio.to_thread(write)
-
-    def _save_lines(self, job: Job, output: str, query: Query) -> int:
-        """Download replies to the output, and failures beside it; into a stream both."""
-        path = f"/jobs/{job.id}/results"
-        failures = {**query, "format": "batch-errors"}
-        if is_stream(output):
-            with opened(output) as out:
-                rows = self._server.save(path, out, query=query)
-                self._server.save(path, out, query=failures)
-            return rows
-        compression, file = compression_of(output), Path(output).expanduser().absolute()
-        with opened(output) as out, compressing(out, compression) as stream:
-            rows = self._server.save(path, stream, query=query)
-        if job.totals.failed or failures_beside(file).exists():
-            beside = str(failures_beside(file))
-            with opened(beside) as out, compressing(out, compression) as stream:
-                self._server.save(path, stream, query=failures)
-        return rows
+        return await asyncio.to_thread(save)
 
     async def faults(self, name: str, wish: Wish) -> FaultReport:
         """The row errors of a job."""
@@ -133,12 +107,18 @@ class Distant:
         path = f"/jobs/{name}/bad-rows"
         return (await asyncio.to_thread(self._server.ask, "GET", path, api.BadRows)).count
 
+    async def old_jobs(self, *, states: AbstractSet[JobState], older_than_s: float) -> list[OldJob]:
+        """Jobs that ended so in this long, oldest first."""
+        query: Query = {"older_than_s": older_than_s, "state": sorted(states)}
+        ask = partial(self._server.ask, "GET", "/old-jobs", api.OldJobs, query=query)
+        return list((await asyncio.to_thread(ask)).data)
+
     async def watch(
         self, name: str, *, listen: Callable[[Progressed], None], stop: asyncio.Event
     ) -> JobView:
         """Follow a job until it is over, rests, or `stop` is set."""
         view = await self.job(name)
-        while not (view.job.state.is_terminal or _rests(view.job) or stop.is_set()):
+        while not (view.job.state.is_terminal or rests(view) or stop.is_set()):
             listen(progress_of(view.job, now=view.job.created_at))
             await _told(stop, WATCH_S)
             view = await self.job(view.job.id)
@@ -153,19 +133,12 @@ class Distant:
 
     async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
         """What an order will take."""
-        if assumed.tokens_per_s is not None:
-            raise UsageError("--tokens-per-s is for models of this machine", hint="leave it out")
-        return await self._kiln.estimate(order)
+        return await self._kiln.estimate(order, assumed)
 
     async def run(self, order: Order, *, listen: Listener, stop: asyncio.Event) -> Ended:
         """Submit, and stay until the job is over; when told to stop it goes on there."""
         if order.bad_rows is not None:
-            raise UsageError(
-                "--bad-rows is written where the job runs, and that is a server",
-                hint="`nightkiln jobs errors` shows them",
-            )
-        if order.output is not None and order.output.endswith(os.sep):
-            raise UsageError(_NO_FOLDER, hint="name a .parquet, .jsonl or .csv file")
+            badrows.check_output(order.bad_rows, source_path=order.input, results=order.output)
         accepted = await self._kiln.submit(order)
         return await self._stayed(accepted, order, listen=listen, stop=stop)
 
@@ -173,17 +146,29 @@ class Distant:
         self, name: str, changes: Changes, *, listen: Listener, stop: asyncio.Event
     ) -> Ended:
         """Let a job go on there, and stay until it is over."""
-        accepted = await self._kiln.resume(name, changes)
+        accepted = await self._resumed(name, changes)
         job = (await self.job(accepted.job)).job
         order = Order(
             input="",
             output=changes.output,
             output_format=changes.output_format,
+            excel_safe=changes.excel_safe,
             prompt=job.spec.prompt,
             model=job.spec.model,
             wait_s=changes.wait_s,
         )
         return await self._stayed(accepted, order, listen=listen, stop=stop)
+
+    async def _resumed(self, name: str, changes: Changes) -> Accepted:
+        """Let a job go on; one that came to its end since its retry is only looked at."""
+        try:
+            return await self._kiln.resume(name, changes)
+        except IllegalMove:
+            job = (await self.job(name)).job
+            if not job.state.is_terminal or job.generation != changes.generation:
+                raise
+            reused = job.totals.answered
+            return Accepted(job=job.id, how=Opening.ATTACHED, rows=job.rows, reused=reused)
 
     async def _stayed(
         self, accepted: Accepted, order: Order, *, listen: Listener, stop: asyncio.Event
@@ -192,6 +177,7 @@ class Distant:
         began = loop.time()
         for notice in accepted.notices:
             listen(Noticed(text=notice))
+        tries = order.try_rows is not None
         view = await self.job(accepted.job)
         listen(
             Opened(
@@ -203,18 +189,39 @@ class Distant:
             )
         )
         patience = _Patience(order.wait_s, listen)
-        while not (view.job.state.is_terminal or _rests(view.job) or stop.is_set()):
+        while not (view.job.state.is_terminal or rests(view) or stop.is_set()):
             listen(progress_of(view.job, now=view.job.created_at))
             patience.look(view.job, now=loop.time())
             await _told(stop, WATCH_S)
             view = await self.job(view.job.id)
+        if order.bad_rows is not None and (view.job.rows or view.job.state.is_terminal):
+            await asyncio.to_thread(save_bad_rows, self._server, view.job, order.bad_rows)
         if view.job.state is JobState.FAILED:
             why = f"job {view.job.id} failed: {view.job.reason}"
             raise JobFailed(why, hint="mend the input, run again")
+        if view.parked and not is_capped(view.job):
+            raise UsageError(
+                f"job {view.job.id} cannot be run there: {view.job.reason}",
+                hint=f"mend what is wrong, then nightkiln jobs resume {view.job.id}",
+            )
         output = order.output if view.job.state.is_terminal and view.job.rows else None
         if output is not None:
             await self.export(view.job.id, output, order.output_format, excel_safe=order.excel_safe)
-        return await self._ended(view, accepted, loop.time() - began, output=output)
+        ended = await self._ended(view, accepted, loop.time() - began, output=output)
+        tried = await self._tried(view.job) if tries and is_tried(view.job) else None
+        return msgspec.structs.replace(ended, bad_rows=order.bad_rows, trial=tried)
+
+    async def _tried(self, job: Job) -> Trial:
+        """What a trial showed, which is kept a moment after the job says that it waits."""
+        until = asyncio.get_running_loop().time() + _TRIAL_S
+        while True:
+            try:
+                path = f"/jobs/{job.id}/trial"
+                return await asyncio.to_thread(self._server.ask, "GET", path, Trial)
+            except NotFound:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(WATCH_S)
 
     async def _ended(
         self, view: JobView, accepted: Accepted, elapsed_s: float, *, output: str | None
@@ -250,6 +257,8 @@ class Distant:
             faults=samples,
             output=output,
             bad=bad,
+            model=job.spec.model,
+            capped=is_capped(job),
             skipped=min(bad, job.totals.failed) if job.spec.source.on_bad_row == "skip" else 0,
             shares=view.shares,
         )
@@ -270,7 +279,23 @@ class Distant:
 
     async def delete(self, name: str) -> None:
         """Remove a job, its results and its files."""
-        await asyncio.to_thread(self._server.ask, "DELETE", f"/jobs/{name}", api.Deleted)
+        ask = self._server.ask  # which deletes by the whole id only
+        found = await asyncio.to_thread(ask, "GET", f"/jobs/{name}", api.JobObject)
+        await asyncio.to_thread(ask, "DELETE", f"/jobs/{found.id}", api.Deleted)
+
+    async def clean(self, old: list[OldJob]) -> Cleaned:
+        """Remove old jobs; those in use are kept."""
+        deleted, kept = [], []
+        for one in old:
+            try:
+                await self.delete(one.job)
+            except HomeBusy:
+                kept.append(one)
+            except NotFound:
+                continue  # somebody else was quicker
+            else:
+                deleted.append(one)
+        return Cleaned(deleted=tuple(deleted), kept=tuple(kept))
 
 
 class _Patience:
@@ -296,11 +321,6 @@ class _Patience:
                 f"job {job.id} waited long enough: {job.reason}",
                 hint=f"it goes on at the server; nightkiln jobs watch {job.id}",
             )
-
-
-def _rests(job: Job) -> bool:
-    """True for a job that somebody paused."""
-    return job.state is JobState.PAUSED and job.wanted is Wanted.PAUSE
 
 
 async def _told(stop: asyncio.Event, wait_s: float) -> None:

@@ -18,10 +18,12 @@ import pyarrow as pa
 from nightkiln.app.choice import PILOT, is_model_file
 from nightkiln.core.errors import HomeBusy, IllegalMove, NotFound, UsageError
 from nightkiln.core.events import JobView, Opening, Planned, Progressed
-from nightkiln.core.forecast import Estimate
-from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.forecast import Assumed, Estimate
+from nightkiln.core.job import Job, JobState
 from nightkiln.sdk.base import Accepted, Following
 from nightkiln.sdk.connection import Query, Server, open_sized
+from nightkiln.sdk.resting import rests
+from nightkiln.sdk.sending import sendable
 from nightkiln.service import api, planning, submit
 from nightkiln.service.arriving import FromFile, FromUrl
 from nightkiln.service.fetching import is_url
@@ -99,9 +101,10 @@ class RemoteKiln:
         """What `submit` would do."""
         return await self._posted("/jobs/plan", order, Planned)
 
-    async def estimate(self, order: Order) -> Estimate:
+    async def estimate(self, order: Order, assumed: Assumed) -> Estimate:
         """What an order will take, as the server knows it; nobody is asked."""
-        return await self._posted("/jobs/estimate", order, Estimate)
+        said = msgspec.structs.asdict(assumed)
+        return await self._posted("/jobs/estimate", order, Estimate, query=said)
 
     async def submit(self, order: Order) -> Accepted:
         """Accept a job; the server works on it."""
@@ -114,7 +117,9 @@ class RemoteKiln:
             notices=said.notices,
         )
 
-    async def _posted(self, path: str, order: Order, kind: type[T]) -> T:
+    async def _posted(
+        self, path: str, order: Order, kind: type[T], *, query: Query | None = None
+    ) -> T:
         """Send an order with its rows, and let go of those."""
         file: str | None = None
         rows: FromUrl | FromFile
@@ -128,20 +133,15 @@ class RemoteKiln:
                 file = await asyncio.to_thread(self._sent, order)
                 rows = FromFile(id=file)
             new = api.asked_for(_for_elsewhere(order), rows)
-            return await self._ask("POST", path, kind, body=new)
+            return await self._ask("POST", path, kind, query=query, body=new)
         finally:
             if file is not None:
                 await asyncio.to_thread(self._drop, file)
 
     def _sent(self, order: Order) -> str:
         """The id of an input file that was sent."""
-        path = located(order.input, kind_of(order.input, order.input_format))
-        if not path.is_file():
-            raise UsageError(
-                f"{order.input} is not one file, and a server takes one file at a time",
-                hint="put the rows into one file, or give them as a frame",
-            )
-        return self._send(path, path.name)
+        with sendable(order) as (path, name):
+            return self._send(path, name)
 
     # -- looking
 
@@ -166,11 +166,10 @@ class RemoteKiln:
         if seen is not None:
             await asyncio.sleep(min(wait_s, POLL_S))
         view = await self.view(job)
-        resting = view.job.wanted is Wanted.PAUSE and view.job.state is JobState.PAUSED
         return Following(
             view=view,
             progress=progress_of(view.job, now=view.job.created_at),
-            active=not (view.job.state.is_terminal or resting),
+            active=not (view.job.state.is_terminal or rests(view)),
         )
 
     async def answered(self, job: str, *, partial: bool = False) -> Answered:

@@ -10,12 +10,13 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
-from nightkiln.app.forecasting import Assumed
 from nightkiln.config import Settings, Source
 from nightkiln.core.errors import HomeBusy
 from nightkiln.core.events import Ended, JobView, Noticed, Opened, Planned, Progressed
-from nightkiln.core.forecast import Estimate
+from nightkiln.core.forecast import Assumed, Estimate
+from nightkiln.core.job import JobState
 from nightkiln.sdk.connection import Server
+from nightkiln.service.cleaning import Cleaned, OldJob
 from nightkiln.service.faultreport import FaultReport, Wish
 from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
@@ -56,6 +57,10 @@ class Looking(Protocol):
 
     async def bad_rows(self, name: str) -> int:
         """How many rows of a job are never asked, because they could not be read."""
+        ...
+
+    async def old_jobs(self, *, states: AbstractSet[JobState], older_than_s: float) -> list[OldJob]:
+        """Jobs that ended so in this long, oldest first."""
         ...
 
     async def watch(
@@ -100,6 +105,10 @@ class Doing(Looking, Protocol):
 
     async def delete(self, name: str) -> None:
         """Remove a job, its results and its files."""
+        ...
+
+    async def clean(self, old: list[OldJob]) -> Cleaned:
+        """Remove old jobs; those in use are kept."""
         ...
 
 

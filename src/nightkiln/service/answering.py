@@ -24,6 +24,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     place: str  # the same for two names of one model at the same backends
     thinking: Thinking = Thinking.NONE  # how it can be told to think
     prefill: bool = False  # it goes on from a last message of the assistant
+    priced: bool = True  # what an answer costs is known, so a budget can be kept
 
 
 class Models(Protocol):
@@ -31,6 +32,10 @@ class Models(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """Every name a request may use."""
+        ...
+
+    def places(self) -> tuple[str, ...]:
+        """Every name of a backend that a route may have."""
         ...
 
     def served(self, model: str, task: Task, route: Sequence[str] = ()) -> Served | None:

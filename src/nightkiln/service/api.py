@@ -6,7 +6,7 @@ paths of this machine, and the key under which content is the same.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ from nightkiln.core.reuse import CacheUse, Dedupe
 from nightkiln.core.usage import Totals
 from nightkiln.plan.budget import Caps
 from nightkiln.service.arriving import FromFile, FromJob, FromRows, FromUrl
+from nightkiln.service.cleaning import OldJob
 from nightkiln.service.orders import Order
 from nightkiln.store.ledger import Entry
 
@@ -73,6 +74,7 @@ class NewJob(
     again: bool = False
     reserved: tuple[str, ...] = ()
     label: Label = Label()
+    try_rows: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None  # then it waits for a word
 
 
 _SAME: Final = tuple(
@@ -99,8 +101,6 @@ def asked_for(order: Order, rows: FromRows | FromFile | FromUrl | FromJob) -> Ne
             f"a server keeps no values of headers, and so takes none: {names}",
             hint="configure them at the server, under [endpoints.NAME.headers]",
         )
-    if order.try_rows is not None:
-        raise UsageError("--try is for jobs that run in this process", hint="leave it out")
     same = {name: getattr(order, name) for name in _SAME}
     schema = None if order.output_schema is None else msgspec.json.decode(order.output_schema)
     return NewJob(input=rows, output_schema=schema, **same)
@@ -128,6 +128,7 @@ class JobObject(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | None  # what the runner said last
     spec: JobSpec
     shares: tuple[BackendShare, ...] = ()
+    parked: bool = False  # it cannot be run as it is, says why in `reason`, and waits for a word
 
 
 def job_object(view: JobView) -> JobObject:
@@ -154,6 +155,7 @@ def job_object(view: JobView) -> JobObject:
         live=job.live,
         spec=msgspec.structs.replace(job.spec, source=source),
         shares=view.shares,
+        parked=view.parked,
     )
 
 
@@ -178,7 +180,7 @@ def view_of(shown: JobObject) -> JobView:
         spent=shown.spent,
         live=shown.live,
     )
-    return JobView(job=job, running=shown.running, shares=shown.shares)
+    return JobView(job=job, running=shown.running, shares=shown.shares, parked=shown.parked)
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,7 +212,9 @@ class Going(
     """What is said anew when a job goes on."""
 
     endpoint: str | None = None
+    more_endpoints: tuple[str, ...] = ()
     key: str | None = None
+    more_keys: tuple[str, ...] = ()
     timeout_s: float | None = None
     concurrency: int | None = None
     caps: Caps = Caps()
@@ -274,6 +278,7 @@ class KeyWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     scope: Scope = Scope.WRITE
     lives_s: float | None = None  # None: until it is revoked
     caps: KeyCaps = KeyCaps()
+    project: ProjectId | None = None  # None: the one that the request is about
 
 
 class Rotating(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -296,6 +301,13 @@ class KeyObject(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None
     caps: KeyCaps
     text: str | None = None
+
+
+class SignInLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to the pages that is good once."""
+
+    path: str  # after the address of the server
+    lives_s: float
 
 
 def key_object(key: ApiKey, text: str | None = None) -> KeyObject:
@@ -331,6 +343,12 @@ class BadRows(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that could not be read, and so are never asked."""
 
     count: int
+
+
+class OldJobs(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs that are over and may go, the oldest first."""
+
+    data: tuple[OldJob, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ Each returns once the wish is durable; the runner has to be woken afterwards.
 
 import msgspec
 
+from nightkiln.core.access import KeyId
 from nightkiln.core.errors import IllegalMove
 from nightkiln.core.job import Job, JobState, Wanted
 from nightkiln.service import moves
@@ -31,23 +32,31 @@ async def pause(context: Context, name: str) -> Job:
     return await _wanted(context, job, Wanted.PAUSE)
 
 
-async def resume(context: Context, name: str, changes: Changes) -> Job:
+async def resume(context: Context, name: str, changes: Changes, *, by: KeyId | None = None) -> Job:
     """Let a job go on, as it was run last but for the changes; a cancel is not taken back.
 
-    Raises NotFound, UsageError, IllegalMove for a job that is over.
+    `by` is whose key asks for it, if any. Raises NotFound, UsageError, QuotaError,
+    IllegalMove for a job that is over.
     """
     job = await find_job(context, name)
     if job.state.is_terminal or job.state is JobState.DELETING:
         hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
         raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
     await _change(context, job, changes)
-    return job if job.wanted is Wanted.CANCEL else await _wanted(context, job, Wanted.RUN)
+    return job if job.wanted is Wanted.CANCEL else await moves.resume(context, job.id, by=by)
 
 
-async def retry(context: Context, name: str, *, classes: frozenset[str], changes: Changes) -> Job:
+async def retry(
+    context: Context,
+    name: str,
+    *,
+    classes: frozenset[str],
+    changes: Changes,
+    by: KeyId | None = None,
+) -> Job:
     """Open the rows without a result again. Raises as `moves.retry` does, NotFound, UsageError."""
     job = await find_job(context, name)
-    opened = await moves.retry(context, job.id, classes=classes)
+    opened = await moves.retry(context, job.id, classes=classes, by=by)
     await _change(context, opened, changes)
     return opened
 

@@ -22,17 +22,24 @@ class Context:
         project: ProjectId = DEFAULT_PROJECT,
         clock: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        reserve_bytes: int = 0,
     ) -> None:
         self.store = store
         self.home = home
         self.project = project
         self.clock = clock
         self.entropy = entropy
+        self.reserve_bytes = reserve_bytes  # of the disk, that what arrives leaves alone
 
     def of(self, project: ProjectId) -> "Context":
         """The same for another project."""
         return Context(
-            self.store, self.home, project=project, clock=self.clock, entropy=self.entropy
+            self.store,
+            self.home,
+            project=project,
+            clock=self.clock,
+            entropy=self.entropy,
+            reserve_bytes=self.reserve_bytes,
         )
 
     def files(self, job: JobId) -> JobFiles:

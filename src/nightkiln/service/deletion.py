@@ -24,7 +24,7 @@ from nightkiln.vault.home import Lock
 _YIELD_S: Final = 15.0  # for the runner to see the tombstone and let go
 _POLL_S: Final = 0.1
 _ROW_FOLDERS: Final = ("input", "journal", "parts", "results")
-_ORPHAN_AGE_S: Final = 3600.0  # younger folders may belong to a job being accepted
+_ORPHAN_AGE_S: Final = 3600.0  # what is younger may belong to a job being accepted
 
 
 async def delete(context: Context, job: JobId) -> None:
@@ -65,8 +65,11 @@ def _remove_files(context: Context, job: JobId) -> None:
             fsync_dir(root.parent)
 
 
-async def collect_garbage(context: Context) -> None:
-    """Finish deletions that a crash cut short; remove folders that no job ever had."""
+async def collect_garbage(context: Context, *, alone: bool = False) -> None:
+    """Finish deletions that a crash cut short; remove folders that no job ever had.
+
+    `alone`: nobody else has the home open, so no folder is of a job being accepted.
+    """
     for job in await context.store.read(lambda tx: jobs.in_states(tx, {JobState.DELETING})):
         lock = context.home.lock_job(job.id)
         if lock is None and context.files(job.id).root.exists():
@@ -74,24 +77,35 @@ async def collect_garbage(context: Context) -> None:
         if lock is not None:
             lock.release()
         await delete(context.of(job.project), job.id)
-    for folder in await asyncio.to_thread(_old_folders, context):
+    await sweep_spool(context)
+    for folder in await asyncio.to_thread(_old_folders, context, 0.0 if alone else _ORPHAN_AGE_S):
         if not await context.store.read(partial(jobs.find, job=JobId(folder.name))):
             await asyncio.to_thread(_remove_files, context, JobId(folder.name))
 
 
-def _old_folders(context: Context) -> list[Path]:
-    """Spooled inputs and job folders that nothing has touched for a while.
+async def sweep_spool(context: Context) -> None:
+    """Remove what a killed process left in the spool: nothing has touched it for an hour."""
+    await asyncio.to_thread(_sweep_spool, context.home.spool)
+
+
+def _sweep_spool(spool: Path) -> None:
+    horizon = time.time() - _ORPHAN_AGE_S
+    for spooled in spool.glob("*"):
+        if spooled.stat().st_mtime < horizon:
+            spooled.unlink(missing_ok=True)
+
+
+def _old_folders(context: Context, age_s: float) -> list[Path]:
+    """Job folders that nothing has touched for so long.
 
     Only folders without a row in them: whatever holds input, journals, parts or
     results was a job once, and the store that knew it may merely be lost.
     """
-    horizon = time.time() - _ORPHAN_AGE_S
-    for spooled in context.home.spool.glob("*"):
-        if spooled.stat().st_mtime < horizon:
-            spooled.unlink(missing_ok=True)
-    folders = (context.home.root / "jobs").glob("job_*")
+    horizon = time.time() - age_s
     return [
-        folder for folder in folders if folder.stat().st_mtime < horizon and not _holds_rows(folder)
+        folder
+        for folder in (context.home.root / "jobs").glob("job_*")
+        if folder.stat().st_mtime <= horizon and not _holds_rows(folder)
     ]
 
 

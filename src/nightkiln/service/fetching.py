@@ -16,6 +16,7 @@ from typing import Final, cast
 from urllib.parse import SplitResult, urlsplit
 
 from nightkiln.core.errors import InputError, UnreachableError
+from nightkiln.service.diskroom import check_room
 from nightkiln.service.reaching import (
     PIECE_BYTES,
     Reaching,
@@ -35,6 +36,7 @@ class Fetching(Reaching, frozen=True, kw_only=True):
     """The rules of a fetch. Tests that serve from this machine bring their own `allowed`."""
 
     max_bytes: int = 2 << 30
+    reserve_bytes: int = 0  # of the disk, that are left alone
     deadline_s: float = 3600.0  # for everything
     what: str = "a table"
     only: str = "tables are fetched only from public ones"
@@ -109,6 +111,7 @@ def _saved(
                 size += len(piece)
                 if size > rules.max_bytes:
                     raise _too_large(shown, rules)
+                check_room(path.parent, reserve=rules.reserve_bytes, coming=len(piece))
                 digest.update(piece)
                 out.write(piece)
             if expected is not None and size != expected:

@@ -14,10 +14,11 @@ from typing import BinaryIO, Final, Self
 
 import msgspec
 
-from nightkiln.core.errors import NotFound
+from nightkiln.core.errors import NightkilnError, NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile
 from nightkiln.core.ids import new_id
 from nightkiln.service.context import Context
+from nightkiln.service.diskroom import check_room
 from nightkiln.store import files as records
 from nightkiln.store.paging import Page
 from nightkiln.vault.arrivals import Arrival, Sealed, take
@@ -56,7 +57,12 @@ class Incoming:
 
     async def _write(self) -> None:
         data, self._waiting, self._gathered = b"".join(self._waiting), [], 0
-        await asyncio.to_thread(self._arrival.write, data)
+        await asyncio.to_thread(self._written, data)
+
+    def _written(self, data: bytes) -> None:
+        context = self._context
+        check_room(context.home.root, reserve=context.reserve_bytes, coming=len(data))
+        self._arrival.write(data)
 
     async def seal(self) -> Sealed:
         """The bytes, durable in the spool; from here on they are the caller's to remove."""
@@ -70,8 +76,13 @@ class Incoming:
         sealed = await self.seal()
         self._kept = False
         file = stored(self._context, new, sealed)
-        await asyncio.to_thread(take, sealed, path_of(self._context, file.id))
-        await self._context.store.write(lambda tx: records.insert_file(tx, file))
+        path = path_of(self._context, file.id)
+        await asyncio.to_thread(take, sealed, path)
+        try:
+            await self._context.store.write(lambda tx: records.insert_file(tx, file))
+        except NightkilnError:
+            await _forget_unrecorded(self._context, file.id)
+            raise
         self._kept = True
         return file
 
@@ -121,6 +132,14 @@ def stored(context: Context, new: NewFile, sealed: Sealed) -> StoredFile:
         created_at=now,
         expires_at=None if new.live_s is None else now + new.live_s,
     )
+
+
+async def _forget_unrecorded(context: Context, file: FileId) -> None:
+    """Remove bytes whose record could not be written; where it was after all, they stay."""
+    try:
+        await get(context, file)
+    except NotFound:
+        await asyncio.to_thread(path_of(context, file).unlink, missing_ok=True)
 
 
 def path_of(context: Context, file: FileId) -> Path:

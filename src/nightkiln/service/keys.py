@@ -1,10 +1,7 @@
 """API keys: made, listed, replaced, revoked, and held to what they may use.
 
-A key's text leaves here once, when it is made. What a key has used is the sum over
-the jobs that it submitted (`JobSpec.label.key`): rows taken in, and tokens and money
-of all generations, as far as answers are committed. So a cap is a fence at
-submission and no meter: work under way may go past it, and a job that is deleted no
-longer counts. It guards against accidents, not against a key that deletes its jobs.
+A key's text leaves here once, when it is made. What a key may use is the affair of
+`service.charging`.
 """
 
 import asyncio
@@ -17,11 +14,10 @@ from typing import Final
 import msgspec
 
 from nightkiln.core.access import ApiKey, KeyCaps, KeyId, Scope
-from nightkiln.core.errors import NotFound, QuotaError, UsageError
+from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId, new_id
-from nightkiln.core.usage import NANOS_PER_USD
 from nightkiln.service.context import Context
-from nightkiln.store import jobs, keys
+from nightkiln.store import keys, keyuses
 from nightkiln.store.tx import Tx
 from nightkiln.vault.durable import disk_errors, replacing
 
@@ -79,7 +75,7 @@ async def rotate(context: Context, key: KeyId, *, overlap_s: float) -> NewKey:
     now = context.clock()
     old = await _own(context, key)
     if not old.is_good(now):
-        raise UsageError(f"key {key} is revoked or has expired", hint="make a new one")
+        raise _over(key)
     if old.name == _ADMIN_NAME:
         raise UsageError(
             "the key of the home is replaced by the server itself",
@@ -94,8 +90,11 @@ async def rotate(context: Context, key: KeyId, *, overlap_s: float) -> NewKey:
     )
 
     async def use_case(tx: Tx) -> None:
+        # Whoever revoked it meanwhile wants nobody to have a key in its place.
+        if not await keys.expire(tx, key, at=now + overlap_s, now=now):
+            raise _over(key)
         await keys.insert_key(tx, made.key)
-        await keys.expire(tx, key, at=now + overlap_s)
+        await keyuses.carry_over(tx, key, made.key.id)
 
     await context.store.write(use_case)
     return made
@@ -107,26 +106,6 @@ async def revoke(context: Context, key: KeyId) -> ApiKey:
     now = context.clock()
     await context.store.write(lambda tx: keys.revoke(tx, key, now=now))
     return await _own(context, key)
-
-
-async def check_caps(context: Context, key: ApiKey, *, rows: int) -> None:
-    """Raise QuotaError if this many rows more, or anything more, is past what the key may use."""
-    caps = key.caps
-    if caps.rows is None and caps.tokens is None and caps.cost_usd is None:
-        return
-    mine = await context.store.read(lambda tx: jobs.submitted_by(tx, key.id))
-    tokens = sum(job.spent.input_tokens + job.spent.output_tokens for job in mine)
-    cost_usd = sum(job.spent.cost_nanos for job in mine) / NANOS_PER_USD
-    reached = {
-        "rows": caps.rows is not None and sum(job.rows for job in mine) + rows > caps.rows,
-        "tokens": caps.tokens is not None and tokens >= caps.tokens,
-        "money": caps.cost_usd is not None and cost_usd >= caps.cost_usd,
-    }
-    for what in (what for what, is_reached in reached.items() if is_reached):
-        raise QuotaError(
-            f"the key {key.start}… has reached its cap of {what}",
-            hint="a key with a higher cap can submit this",
-        )
 
 
 async def ensure_admin_key(context: Context) -> Path:
@@ -193,6 +172,10 @@ def _check(wish: KeyWish) -> None:
     caps = (wish.caps.rows, wish.caps.tokens, wish.caps.cost_usd, wish.caps.requests_per_minute)
     if any(cap is not None and cap <= 0 for cap in caps):
         raise UsageError("a cap has to be more than 0", hint="revoke a key that may do nothing")
+
+
+def _over(key: KeyId) -> UsageError:
+    return UsageError(f"key {key} is revoked or has expired", hint="make a new one")
 
 
 async def _own(context: Context, key: KeyId) -> ApiKey:

@@ -48,6 +48,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tpm: float | None = None
     caps: Caps = Caps()
     bad_rows: str | None = None
+    try_rows: int | None = None  # ask so many first; once they are tried it counts no more
     dedupe: Dedupe = Dedupe.AUTO
     cache: CacheUse = CacheUse.AUTO
 
@@ -65,6 +66,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     caps: Caps = Caps()
     output: str | None = None
     output_format: str | None = None
+    excel_safe: bool = False  # True: from now on; False: as it was
+    generation: int | None = None  # that a retry has just opened; a server may be through with it
     wait_s: float | None = None  # for a backend that takes nothing; None: without limit
 
 
@@ -92,6 +95,7 @@ def manner_of(order: Order, *, backends: int = 1) -> Manner:
         tpm=order.tpm,
         caps=order.caps,
         bad_rows=_absolute_output(order.bad_rows),
+        try_rows=order.try_rows,
         dedupe=order.dedupe,
         cache=CacheUse.REFRESH if order.new and order.cache is CacheUse.AUTO else order.cache,
     )
@@ -159,16 +163,23 @@ async def order_again(
         timeout_s=changes.timeout_s or kept.timeout_s,
         concurrency=changes.concurrency or kept.concurrency,
         kv_cache_gb=kept.kv_cache_gb,
-        excel_safe=kept.excel_safe,
+        excel_safe=kept.excel_safe or changes.excel_safe,
         precision=kept.precision,
         rpm=kept.rpm,
         tpm=kept.tpm,
         caps=kept.caps.under(changes.caps),
         bad_rows=kept.bad_rows,
+        try_rows=_still_to_try(context, job, kept),
         dedupe=kept.dedupe,
         cache=kept.cache,
         wait_s=changes.wait_s,
     )
+
+
+def _still_to_try(context: Context, job: Job, kept: Manner) -> int | None:
+    """How many rows a run is to try first: none once some were tried, or all were asked."""
+    tried = job.generation > 1 or context.files(job.id).trial.exists()
+    return None if tried else kept.try_rows
 
 
 def _keys_again(kept: Manner, changes: Changes, tell: Callable[[str], None]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Final
 import msgspec
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import IllegalMove, NotFound, UsageError
+from nightkiln.core.access import KeyId
+from nightkiln.core.errors import IllegalMove, NotFound, QuotaError, UsageError
 from nightkiln.core.ids import JobId, RunId
 from nightkiln.core.job import Job, JobState, Live, Wanted
+from nightkiln.service import charging
 from nightkiln.service.context import Context
 from nightkiln.service.ingest import Ingested
 from nightkiln.store import chunks, generations, jobs
@@ -61,7 +63,11 @@ async def begin_run(context: Context, job: JobId, run: RunId) -> Job:
 
 
 async def validated(context: Context, job: JobId, ingested: Ingested) -> Job:
-    """Every row is known: the chunks are recorded and the job is queued."""
+    """Every row is known: the chunks are recorded and the job is queued.
+
+    A job with more rows than the key that asks for them may have asked fails instead.
+    """
+    now = context.clock()
 
     async def use_case(tx: Tx) -> Job:
         found = await jobs.find(tx, job)
@@ -69,6 +75,14 @@ async def validated(context: Context, job: JobId, ingested: Ingested) -> Job:
             raise NotFound(f"job {job} is gone")
         if found.state is not JobState.VALIDATING:
             return found
+        try:
+            await charging.rows_read(tx, found, rows=ingested.rows)
+        except QuotaError as error:  # raised before anything was written
+            failed = msgspec.structs.replace(
+                found.moved(JobState.FAILED), reason=error.message, ended_at=now
+            )
+            await jobs.save(tx, failed)
+            return failed
         await chunks.insert_many(tx, ingested.chunks)
         queued = msgspec.structs.replace(
             found.moved(JobState.QUEUED), rows=ingested.rows, columns=ingested.columns
@@ -98,13 +112,17 @@ async def want(context: Context, job: JobId, wanted: Wanted) -> None:
     await context.store.write(lambda tx: jobs.want(tx, job, wanted, project=context.project))
 
 
-async def resume(context: Context, job: JobId) -> Job:
-    """Let a paused job go on; whoever runs jobs has to be told. Raises NotFound, IllegalMove."""
+async def resume(context: Context, job: JobId, *, by: KeyId | None = None) -> Job:
+    """Let a paused job go on; whoever runs jobs has to be told. `by` whose key, if any.
+
+    Raises NotFound, IllegalMove, QuotaError.
+    """
 
     async def use_case(tx: Tx) -> Job:
         found = await jobs.get(tx, job, project=context.project)
         if found.state.is_terminal or found.state is JobState.DELETING:
             raise IllegalMove(job, str(found.state), str(JobState.RUNNING))
+        await charging.goes_on(tx, found, by=by)
         if found.wanted is Wanted.PAUSE:  # a cancel that waits is not taken back
             await jobs.want(tx, job, Wanted.RUN, project=context.project)
         await jobs.save(tx, msgspec.structs.replace(found, reason=""))
@@ -139,11 +157,18 @@ async def explain(context: Context, job: JobId, reason: str) -> Job:
     return await _change(context, job, change)
 
 
-async def retry(context: Context, job: JobId, *, classes: AbstractSet[str] = frozenset()) -> Job:
+async def retry(
+    context: Context,
+    job: JobId,
+    *,
+    classes: AbstractSet[str] = frozenset(),
+    by: KeyId | None = None,
+) -> Job:
     """Open the next generation over every row without a result. Raises IllegalMove.
 
     With `classes` only over rows with faults of these, and over rows that never
-    had an answer. Raises UsageError when there is no such row.
+    had an answer. `by` is whose key asks for it, if any. Raises UsageError when there
+    is no such row, QuotaError when there are more than the key may have asked.
     """
     now = context.clock()
 
@@ -163,6 +188,7 @@ async def retry(context: Context, job: JobId, *, classes: AbstractSet[str] = fro
         await chunks.reopen(tx, job, classes=classes or None, generation=opened.generation)
         again = await jobs.find(tx, job)
         assert again is not None
+        await charging.asked_again(tx, found, again, by=by)
         # The runner's last word was about the generation that ended.
         live = Live(at=now, totals=again.totals)
         await jobs.set_live(tx, job, live)

@@ -153,7 +153,7 @@ def checked_addresses(
         address = ipaddress.ip_address(str(place[0]).partition("%")[0])
         if not rules.allowed(address):
             raise UsageError(
-                f"{host} is at {address}, which is no public address; {rules.only}",
+                f"{host} is at no public address; {rules.only}",
                 hint=rules.instead,
             )
         addresses.append((family, address))

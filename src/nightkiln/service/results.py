@@ -128,11 +128,8 @@ async def export(  # noqa: PLR0913 - what is written, where, and how
     manifest = await _manifest(context, job) if is_over else None
     files = context.files(job.id)
     if kind == DATASET:
-        if manifest is None or not wanted.is_all:
-            raise UsageError(
-                "a folder of Parquet is the whole of an ended job",
-                hint="name a file for a part of its rows",
-            )
+        check_whole(job, wanted)
+        assert manifest is not None
         await asyncio.to_thread(_dataset, files, manifest, output)
         return manifest.rows
     known = await context.store.read(lambda tx: chunks.all_chunks(tx, job.id))
@@ -158,6 +155,21 @@ async def export(  # noqa: PLR0913 - what is written, where, and how
         for said in writer.notices:
             notice(said)
     return rows
+
+
+def check_whole(job: Job, wanted: Selection) -> None:
+    """Refuse a folder for a part of a job's rows. Raises UsageError."""
+    if not wanted.is_all or (wanted.partial and not job.state.is_terminal):
+        raise UsageError(
+            "a folder of Parquet is the whole of an ended job",
+            hint="name a file for a part of its rows",
+        )
+
+
+async def dataset(context: Context, job: Job) -> tuple[Manifest, Path]:
+    """What the newest generation that ended has published, and where. Raises NotFound."""
+    manifest = await _manifest(context, job)
+    return manifest, context.files(job.id).published(manifest.generation)
 
 
 def _write_beside(output: str, fill: Callable[[BinaryIO], int], beside: Path | None) -> int:
@@ -302,7 +314,7 @@ def answers_of(part: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=list(OUTPUT_COLUMNS))
 
 
-def _remove_ours(folder: Path) -> None:
+def make_room(folder: Path) -> None:
     """Make room for a dataset: what an earlier export left may go, nothing else may."""
     earlier = manifest_in(folder)
     for file in () if earlier is None else earlier.files:
@@ -319,7 +331,7 @@ def _dataset(files: JobFiles, manifest: Manifest, output: str) -> None:
     source, folder = files.published(manifest.generation), Path(output).expanduser()
     with disk_errors(f"writing {folder}"):
         make_dir(folder)
-        _remove_ours(folder)
+        make_room(folder)
         for file in manifest.files:
             link(source / file.name, folder / file.name)
         shutil.copyfile(source / MANIFEST, folder / MANIFEST)

@@ -26,6 +26,7 @@ from nightkiln.vault.parts import completed, read_part
 from nightkiln.vault.segments import InputReader
 
 _LOOKED_AT: Final = 64  # chunks that one page reads at most
+_MOST_BYTES: Final = 1 << 20  # of a page as JSON; one row may be more
 _IMPLIED: Final = {
     JobState.CANCELLED: FaultClass.CANCELLED,
     JobState.EXPIRED: FaultClass.EXPIRED,
@@ -68,26 +69,34 @@ async def rows_of(context: Context, job: Job, wanted: RowsWanted) -> RowPage:
 def _page(files: JobFiles, job: Job, known: Sequence[Chunk], wanted: RowsWanted) -> RowPage:
     columns = InputColumns(job.columns, source=job.spec.source.kind)
     found: list[RowObject] = []
-    looked = 0
+    looked = size = 0
     with contextlib.closing(InputReader(files)) as reader:
         for chunk in known:
             end = chunk.first_row + chunk.rows
-            if end <= wanted.start or not _may_hold(chunk, job, wanted):
+            if end <= wanted.start or not may_hold(chunk, job, wanted):
                 continue
             if looked == _LOOKED_AT:
                 return RowPage(data=tuple(found), has_more=True, next=chunk.first_row)
             looked += 1
-            answers, inputs = _answers(files, job, chunk), None
-            for at in _matches(answers, wanted, first=wanted.start - chunk.first_row):
+            answers, inputs = answers_in(files, job, chunk), None
+            for at in matches(answers, wanted, first=wanted.start - chunk.first_row):
                 if len(found) == wanted.limit:
                     return RowPage(data=tuple(found), has_more=True, next=chunk.first_row + at)
                 if inputs is None:
                     inputs = reader.read(chunk).rows
-                found.append(_row(inputs, columns, answers, chunk, at))
+                row = _row(inputs, columns, answers, chunk, at)
+                size += _size_of(row)
+                if found and size > _MOST_BYTES:
+                    return RowPage(data=tuple(found), has_more=True, next=row.row)
+                found.append(row)
     return RowPage(data=tuple(found), has_more=False, next=None)
 
 
-def _may_hold(chunk: Chunk, job: Job, wanted: RowsWanted) -> bool:
+def _size_of(row: RowObject) -> int:
+    return len(msgspec.json.encode(row))
+
+
+def may_hold(chunk: Chunk, job: Job, wanted: RowsWanted) -> bool:
     """False where the chunk's counts say that it has no such row."""
     totals, pending = chunk.totals, chunk.rows - chunk.totals.answered
     implied = _IMPLIED.get(job.state)
@@ -106,7 +115,7 @@ def _may_hold(chunk: Chunk, job: Job, wanted: RowsWanted) -> bool:
     return not wanted.finish_reason or totals.ok > 0
 
 
-def _answers(files: JobFiles, job: Job, chunk: Chunk) -> pa.Table:
+def answers_in(files: JobFiles, job: Job, chunk: Chunk) -> pa.Table:
     """The chunk's rows as their part has them."""
     part = None
     if chunk.committed_epoch is not None:
@@ -115,7 +124,7 @@ def _answers(files: JobFiles, job: Job, chunk: Chunk) -> pa.Table:
     return completed(part, first_row=chunk.first_row, rows=chunk.rows, implied=implied)
 
 
-def _matches(answers: pa.Table, wanted: RowsWanted, *, first: int) -> list[int]:
+def matches(answers: pa.Table, wanted: RowsWanted, *, first: int) -> list[int]:
     """Which rows of a chunk are wanted, by their place in it."""
     keep = pa.array([at >= first for at in range(answers.num_rows)])
     for name in ("status", "fault", "finish_reason"):

@@ -9,6 +9,7 @@ where it is sent, with which credential, how fast, or where the answers go.
 import asyncio
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -16,10 +17,10 @@ from typing import BinaryIO
 import msgspec
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import UsageError
+from nightkiln.core.errors import QuotaError, UsageError
 from nightkiln.core.events import Opening
 from nightkiln.core.job import Job, JobSpec, JobState, PromptSpec, Sampling, SourceSpec
-from nightkiln.service import badrows
+from nightkiln.service import badrows, charging
 from nightkiln.service.batches import recognised
 from nightkiln.service.context import Context
 from nightkiln.service.fetching import Fetching, fetch, is_url, path_of
@@ -225,7 +226,7 @@ def serves(found: Job | None, *, new: bool, again: bool) -> bool:
     return not (again and found.state is JobState.SUCCEEDED)
 
 
-async def accept(
+async def accept(  # noqa: PLR0913 - one seam for every way in
     context: Context,
     spec: JobSpec,
     *,
@@ -233,12 +234,13 @@ async def accept(
     again: bool = False,
     key: str | None = None,
     manner: str | None = None,
+    rows: int = 0,
 ) -> tuple[Job, Opening]:
-    """Make the job real, or find the one that is the same. Raises DiskError.
+    """Make the job real, or find the one that is the same. Raises DiskError, QuotaError.
 
     With `new` no job is the same, with `again` none that succeeded. A `key` that
     somebody gave stands for the content. `manner` is kept with a new job, for
-    whoever runs it.
+    whoever runs it. `rows` is how many there are, where that is known already.
     """
     fresh = Job(
         id=context.new_job_id(),
@@ -253,6 +255,7 @@ async def accept(
         if serves(found, new=new, again=again):
             return found
         await jobs.insert(tx, placed)
+        await charging.submitted(tx, placed, rows=rows)
         await generations.begin(tx, placed.id, placed.generation, now=placed.created_at)
         if manner is not None:
             await jobs.set_manner(tx, placed.id, manner)
@@ -263,7 +266,11 @@ async def accept(
         await asyncio.to_thread(drop_spool, spec.source)
         return known, opening_of(known)
     placed = await asyncio.to_thread(_place, context, fresh)
-    found = await context.store.write(use_case)
+    try:
+        found = await context.store.write(use_case)
+    except QuotaError:
+        await asyncio.to_thread(shutil.rmtree, context.files(placed.id).root, ignore_errors=True)
+        raise
     if found is None:
         crashpoints.reach("job.accepted")
         return placed, Opening.NEW

@@ -18,6 +18,7 @@ from nightkiln.core.files import FileId, StoredFile, Upload, UploadId, UploadPar
 from nightkiln.core.ids import new_id
 from nightkiln.service import files
 from nightkiln.service.context import Context
+from nightkiln.service.diskroom import check_room
 from nightkiln.service.files import NewFile
 from nightkiln.store import files as records
 from nightkiln.store.tx import Tx
@@ -114,7 +115,14 @@ async def complete(
     if found.state is UploadState.COMPLETED and found.file is not None:
         return found, await files.get(context, found.file)
     parts = _chosen(_pending(found), part_ids)
-    sealed = await asyncio.to_thread(_joined, context, found, parts, md5)
+    try:
+        sealed = await asyncio.to_thread(_joined, context, found, parts, md5)
+    except FileNotFoundError:  # the parts went with the end of the upload
+        ended = await get(context, upload)
+        if ended.state is UploadState.COMPLETED and ended.file is not None:
+            return ended, await files.get(context, ended.file)
+        _pending(ended)
+        raise
     new = NewFile(name=found.name, purpose=found.purpose, live_s=found.live_s)
     file = files.stored(context, new, sealed)
     path = files.path_of(context, file.id)
@@ -163,6 +171,7 @@ def _joined(
     context: Context, upload: Upload, parts: Sequence[UploadPart], md5: str | None
 ) -> Sealed:
     """The parts as one file in the spool. Blocking. Raises InputError, DiskError."""
+    check_room(context.home.root, reserve=context.reserve_bytes, coming=upload.size_bytes)
     name = new_id("in_", now=context.clock(), entropy=context.entropy(_ENTROPY_BYTES))
     path = context.home.spool / name
     arrival = Arrival(path, most=upload.size_bytes, md5=md5 is not None)

@@ -16,6 +16,13 @@ _RUNNING: Final = frozenset(
 )
 
 
+async def seen(context: Context, job: Job) -> JobView:
+    """The same from an event loop, which must not wait for the disk that is asked."""
+    if job.state not in _RUNNING:
+        return JobView(job=job, running=False)
+    return await asyncio.to_thread(view_of, context, job)
+
+
 def view_of(context: Context, job: Job) -> JobView:
     """A job, and whether some process works on it now."""
     running = job.state in _RUNNING and context.home.is_running(job.id)
@@ -24,7 +31,7 @@ def view_of(context: Context, job: Job) -> JobView:
 
 async def whole_view(context: Context, job: Job) -> JobView:
     """A job with what each backend did for it, where there are several."""
-    view = view_of(context, job)
+    view = await seen(context, job)
     if not await went_to_several(context, job.id):
         return view
     shares = await asyncio.to_thread(shares_of, context.files(job.id), job)

@@ -6,7 +6,6 @@ them from there and records each try; an event is sent again until somebody take
 or three days are over. So receivers hear of it at least once, under the same id.
 """
 
-import asyncio
 from typing import Final
 
 import msgspec
@@ -16,6 +15,7 @@ from nightkiln.core.errors import UnreachableError, UsageError
 from nightkiln.core.ids import new_id
 from nightkiln.core.webhooks import EVENTS, Delivery, DeliveryId, Webhook, WebhookId
 from nightkiln.service.context import Context
+from nightkiln.service.outward import Outward
 from nightkiln.service.reaching import Reaching, checked_addresses, parsed, port_of
 from nightkiln.store import webhooks
 from nightkiln.store.paging import Page
@@ -39,10 +39,12 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     events: tuple[str, ...] = EVENTS
 
 
-async def register(context: Context, new: NewWebhook, rules: Reaching) -> Webhook:
+async def register(
+    context: Context, new: NewWebhook, rules: Reaching, outward: Outward | None = None
+) -> Webhook:
     """Make a webhook. Its secret is nowhere else to be read. Raises UsageError, DiskError."""
     _check(new, rules)
-    await asyncio.to_thread(_check_address, new.url, rules)
+    await _check_address(context, new.url, rules, outward or Outward())
     now = context.clock()
     made = Webhook(
         id=WebhookId(new_id("wh_", now=now, entropy=context.entropy(_ENTROPY_BYTES))),
@@ -76,11 +78,17 @@ def _check(new: NewWebhook, rules: Reaching) -> None:
         )
 
 
-def _check_address(url: str, rules: Reaching) -> None:
-    """Refuse now what would be refused at every try; it is asked again at each. Blocking."""
+async def _check_address(context: Context, url: str, rules: Reaching, outward: Outward) -> None:
+    """Refuse now what would be refused at every try; it is asked again at each."""
     parts = parsed(url, rules)
+    host = parts.hostname or ""
     try:
-        checked_addresses(parts.hostname or "", port_of(parts), rules)
+        await outward.run(
+            context.project,
+            lambda: checked_addresses(host, port_of(parts), rules),
+            deadline_s=rules.deadline_s,
+            what=f"looking up {host}",
+        )
     except UnreachableError as error:
         raise UsageError(error.message, hint=error.hint) from error
 

@@ -1,12 +1,9 @@
 """Batches as providers' APIs have them, over jobs of ours: made, shown, listed, cancelled.
 
-A batch and its job are recorded in one transaction, together with the decision
-whether the create repeats an earlier one; so two tries at once make one batch. What
-is wrong with the input shows in the batch, never in the reply to its creation.
+What is wrong with the input shows in the batch, never in the reply to its creation.
 """
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -31,20 +28,19 @@ from nightkiln.core.job import (
 from nightkiln.plan.budget import Caps
 from nightkiln.service import files
 from nightkiln.service.answering import Allow, Models, Served
+from nightkiln.service.batchrecords import New, record, repeated
 from nightkiln.service.context import Context
-from nightkiln.service.manner import text_of
 from nightkiln.service.orders import Order
-from nightkiln.service.webhooks import announce
-from nightkiln.store import batches, generations, jobs
+from nightkiln.store import batches, jobs
 from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 from nightkiln.tables.batch_in import BATCH, ID, model_named
 from nightkiln.vault.durable import disk_errors, fsync_dir, link
 from nightkiln.wire.batchlines import URLS
-from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unreadable_file
+from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unpriced, unreadable_file
 from nightkiln.wire.openai.objects import BatchError, BatchErrors
-from nightkiln.wire.openai.refusals import Refusal
-from nightkiln.wire.openai.repeats import RETRIED_S, Asked, Creation, same_creation
+from nightkiln.wire.openai.refusals import Refusal, no_such_backend
+from nightkiln.wire.openai.repeats import Asked
 from nightkiln.wire.openai.status import BatchView, batch_id_of
 
 _LOOKED_AT: Final = 50_000  # lines, for one that names a model
@@ -64,6 +60,7 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     budget_usd: float | None = None
     route: tuple[str, ...] = ()
     key: str = ""  # the id of the API key it came with
+    lines: int = 0  # of its file, where somebody has counted them
     asked: Asked
 
 
@@ -77,23 +74,37 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 async def create(context: Context, new: NewBatch, models: Models, allow: Allow) -> Batch | Refusal:
     """The batch that is asked for: a new one, or the one that this create repeats.
 
-    Whoever runs jobs has to be woken afterwards. Raises DiskError.
+    Whoever runs jobs has to be woken afterwards. Raises DiskError, QuotaError.
     """
-    if (known := await repeated(context, new.asked)) is not None:
+    known = await repeated(context, new.asked) or _unknown_backend(new, models)
+    if known is not None:
         return known
     try:
         file = await files.get(context, new.input_file)
     except NotFound:
-        return await record(context, new.asked, _failed(context, new, unknown_file(new.input_file)))
+        said = unknown_file(new.input_file)
+        return await record(context, new.asked, New(batch=_failed(context, new, said)))
     if file.purpose is not Purpose.BATCH:
         said = unreadable_file(f"The purpose of the file is {file.purpose}; it has to be batch")
-        return await record(context, new.asked, _failed(context, new, said))
+        return await record(context, new.asked, New(batch=_failed(context, new, said)))
     if not file.size_bytes:
-        return await record(context, new.asked, _failed(context, new, empty_file()))
-    job, order = await _job_of(context, new, file, models, allow)
+        return await record(context, new.asked, New(batch=_failed(context, new, empty_file())))
+    source, served = await _source_of(context, new, file, models, allow)
+    if new.budget_usd is not None and served is not None and not served.priced:
+        said = unpriced(served.model)
+        return await record(context, new.asked, New(batch=_failed(context, new, said)))
+    job, order = await _job_of(context, new, source, served)
     batch = _batch(context, new, BatchId(batch_id_of(job.id)))
     batch = msgspec.structs.replace(batch, job=job.id, model=_head(job).model or None)
-    return await record(context, new.asked, batch, job=job, order=order)
+    made = New(batch=batch, job=job, order=order, rows=new.lines)
+    return await record(context, new.asked, made)
+
+
+def _unknown_backend(new: NewBatch, models: Models) -> Refusal | None:
+    """Why a route is refused: it names what nobody could ever answer at."""
+    there = models.places()
+    unknown = next((name for name in new.route if name not in there), None)
+    return None if unknown is None else no_such_backend(unknown, supported=there)
 
 
 def _batch(context: Context, new: NewBatch, name: BatchId) -> Batch:
@@ -127,10 +138,10 @@ def _failed(context: Context, new: NewBatch, *errors: BatchError) -> Batch:
     )
 
 
-async def _job_of(
+async def _source_of(
     context: Context, new: NewBatch, file: StoredFile, models: Models, allow: Allow
-) -> tuple[Job, Order | None]:
-    """The job over a file, its source in place; nobody's order where nobody serves its model."""
+) -> tuple[SourceSpec, Served | None]:
+    """The lines of a file, and who answers for the model that they name, if anybody does."""
     source = SourceSpec(
         kind=BATCH,
         path=str(files.path_of(context, file.id)),
@@ -146,8 +157,14 @@ async def _job_of(
     if served is not None and not allow(new.endpoint, model):
         served = None
     head = BatchHead(url=new.endpoint, model=model, unserved=bool(model) and served is None)
-    source = msgspec.structs.replace(source, batch=head)
-    label = Label(name=file.name, priority=new.priority, key=new.key)
+    return msgspec.structs.replace(source, batch=head), served
+
+
+async def _job_of(
+    context: Context, new: NewBatch, source: SourceSpec, served: Served | None
+) -> tuple[Job, Order | None]:
+    """The job over lines, its source in place; nobody's order where nobody serves its model."""
+    label = Label(name=source.name, priority=new.priority, key=new.key)
     job = new_job(context, source, served, label)
     placed = await asyncio.to_thread(_linked, context, job)
     return placed, None if served is None else _capped(served.order, new)
@@ -203,67 +220,6 @@ def with_source(context: Context, job: Job) -> Job:
     return msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, source=source))
 
 
-# -- recording, and knowing what is repeated
-
-
-async def repeated(context: Context, asked: Asked) -> Batch | Refusal | None:
-    """The batch that a create repeats, or why it is refused; None when it is a new one."""
-    return await context.store.read(lambda tx: _same(tx, context, asked))
-
-
-async def _same(tx: Tx, context: Context, asked: Asked) -> Batch | Refusal | None:
-    alike = await batches.alike(
-        tx,
-        project=context.project,
-        digest=asked.digest,
-        key=asked.key,
-        since=asked.at - RETRIED_S,
-    )
-    found = same_creation(asked, [_creation(one) for one in alike])
-    if isinstance(found, Creation):
-        return next(one for one in alike if one.id == found.batch_id)
-    return found
-
-
-def _creation(batch: Batch) -> Creation:
-    return Creation(
-        batch_id=batch.id,
-        caller=batch.caller,
-        digest=batch.digest,
-        key=batch.idempotency_key,
-        created_at=batch.created_at,
-        over=batch.ended_at is not None,
-    )
-
-
-async def record(
-    context: Context,
-    asked: Asked,
-    batch: Batch,
-    *,
-    job: Job | None = None,
-    order: Order | None = None,
-) -> Batch | Refusal:
-    """Make a batch and its job real, unless the create turns out to repeat another one."""
-
-    async def use_case(tx: Tx) -> Batch | Refusal | None:
-        if (known := await _same(tx, context, asked)) is not None:
-            return known
-        if job is not None:
-            await jobs.insert(tx, job)
-            await generations.begin(tx, job.id, job.generation, now=job.created_at)
-            if order is not None:
-                await jobs.set_manner(tx, job.id, text_of(order))
-        await batches.insert_batch(tx, batch)
-        await announce(tx, context, batch)
-        return None
-
-    known = await context.store.write(use_case)
-    if known is not None and job is not None:
-        await asyncio.to_thread(shutil.rmtree, context.files(job.id).root, ignore_errors=True)
-    return batch if known is None else known
-
-
 # -- looking
 
 
@@ -302,18 +258,34 @@ async def cancel(context: Context, batch: BatchId, dialect: Dialect) -> Shown:
 
     async def use_case(tx: Tx) -> Shown:
         found = await batches.get(tx, batch, project=context.project, dialect=dialect)
-        shown = await _with_job(tx, found)
-        job = shown.job
-        if job is None or job.state.is_terminal or job.state is JobState.FINALIZING:
-            return shown
-        await jobs.want(tx, job.id, Wanted.CANCEL, project=context.project)
-        if found.moments.cancelling_at is None:
-            times = msgspec.structs.replace(found.moments, cancelling_at=context.clock())
-            found = msgspec.structs.replace(found, moments=times)
-            await batches.save(tx, found)
+        asked = False
+        for part in found.parts:
+            one = await batches.get(tx, part, project=context.project, dialect=Dialect.PART)
+            asked = await _cancel(tx, context, one) or asked
+        if found.parts and asked:
+            await batches.save(tx, _cancelling(found, context.clock()))
+        if asked or (not found.parts and await _cancel(tx, context, found)):
+            found = await batches.get(tx, batch, project=context.project, dialect=dialect)
         return await _with_job(tx, found)
 
     return await context.store.write(use_case)
+
+
+async def _cancel(tx: Tx, context: Context, batch: Batch) -> bool:
+    """Ask for the end of a batch's own job; False, and nothing changes, where it is too late."""
+    job = (await _with_job(tx, batch)).job
+    if job is None or job.state.is_terminal or job.state is JobState.FINALIZING:
+        return False
+    await jobs.want(tx, job.id, Wanted.CANCEL, project=context.project)
+    await batches.save(tx, _cancelling(batch, context.clock()))
+    return True
+
+
+def _cancelling(batch: Batch, now: float) -> Batch:
+    if batch.moments.cancelling_at is not None:
+        return batch
+    times = msgspec.structs.replace(batch.moments, cancelling_at=now)
+    return msgspec.structs.replace(batch, moments=times)
 
 
 def view_of(shown: Shown) -> BatchView:

@@ -7,7 +7,7 @@ the job later changes nothing here.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,11 +15,12 @@ from typing import BinaryIO, Final
 import msgspec
 import pyarrow as pa
 
-from nightkiln.core.batches import Batch, Dialect, LineFault
+from nightkiln.core.batches import Batch, BatchId, BatchStatus, Dialect, LineFault, Moments
 from nightkiln.core.errors import NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobState, Wanted
+from nightkiln.core.usage import summed
 from nightkiln.service import badrows, webhooks
 from nightkiln.service.context import Context
 from nightkiln.service.files import path_of
@@ -184,10 +185,44 @@ async def _ended(
         for file in outputs:
             await records.insert_file(tx, file)
         await batches.save(tx, ended)
-        await webhooks.announce(tx, context, ended)
+        whole = ended if ended.whole is None else await _whole(tx, ended, ended.whole)
+        if whole is not None:
+            await webhooks.announce(tx, context, whole)
         return ended
 
     return await context.store.write(use_case)
+
+
+async def _whole(tx: Tx, part: Batch, name: BatchId) -> Batch | None:
+    """End the batch that a part belongs to, if this was its last one; None where it goes on."""
+    project = part.project
+    whole = await batches.get(tx, name, project=project, dialect=Dialect.ANTHROPIC)
+    parts = [
+        await batches.get(tx, one, project=project, dialect=Dialect.PART) for one in whole.parts
+    ]
+    if any(one.ended_at is None for one in parts):
+        return None
+    ended = msgspec.structs.replace(
+        whole,
+        moments=_moments_of(whole.moments, [one.moments for one in parts]),
+        totals=summed(one.totals for one in parts),
+        ended_at=part.ended_at,
+    )
+    await batches.save(tx, ended)
+    return ended
+
+
+def _moments_of(whole: Moments, parts: Sequence[Moments]) -> Moments:
+    """When a batch began, by its first part, and how it ended: by the worst of its parts."""
+    begun = [at for one in parts if (at := one.in_progress_at) is not None]
+    for end in (BatchStatus.EXPIRED, BatchStatus.CANCELLED, BatchStatus.FAILED):
+        if (one := next((one for one in parts if one.end is end), None)) is not None:
+            break
+    else:
+        one = parts[-1]
+    return msgspec.structs.replace(
+        one, in_progress_at=min(begun, default=None), cancelling_at=whole.cancelling_at
+    )
 
 
 async def _counted(tx: Tx, batch: Batch, job: Job, now: float) -> Batch:

@@ -19,6 +19,7 @@ async def insert_batch(tx: Tx, batch: Batch) -> None:
             project_id=batch.project,
             dialect=batch.dialect.value,
             created_at=batch.created_at,
+            caller=batch.caller,
             digest=batch.digest,
             idempotency_key=batch.idempotency_key,
             **_moving(batch),
@@ -65,27 +66,30 @@ async def of_job(tx: Tx, job: JobId) -> Batch | None:
 
 
 async def alike(
-    tx: Tx, *, project: ProjectId, digest: str, key: str | None, since: float
+    tx: Tx, *, project: ProjectId, caller: str, digest: str, key: str | None, since: float
 ) -> list[Batch]:
-    """Batches that a create may repeat: with its idempotency key, or its content since a time."""
-    same = (batches.c.digest == digest) & (batches.c.created_at >= since)
-    if key is not None:
-        same |= batches.c.idempotency_key == key
-    rows = await tx.rows(
-        select(batches.c.batch)
-        .where(batches.c.project_id == project, same)
-        .order_by(batches.c.created_at.desc())
-        .limit(10)
+    """A caller's batches that a create may repeat.
+
+    With an idempotency key the newest one with it, however old, and no other; without
+    one those of the same content since a time.
+    """
+    mine = select(batches.c.batch).where(
+        batches.c.project_id == project, batches.c.caller == caller
     )
+    if key is not None:
+        alike = mine.where(batches.c.idempotency_key == key)
+    else:
+        alike = mine.where(batches.c.digest == digest, batches.c.created_at >= since)
+    rows = await tx.rows(alike.order_by(batches.c.created_at.desc()).limit(1 if key else 10))
     return [codec.batch_of(row["batch"]) for row in rows]
 
 
-async def unended(tx: Tx, *, limit: int = 1000) -> list[Batch]:
-    """Batches of every project that have not ended, oldest first: for recovery."""
+async def outdated(tx: Tx, *, now: float, limit: int) -> list[Batch]:
+    """Batches of every project whose results have had their time, the oldest first."""
     rows = await tx.rows(
         select(batches.c.batch)
-        .where(batches.c.ended_at.is_(None))
-        .order_by(batches.c.created_at)
+        .where(batches.c.results_until <= now)
+        .order_by(batches.c.results_until)
         .limit(limit)
     )
     return [codec.batch_of(row["batch"]) for row in rows]
@@ -101,7 +105,13 @@ async def remove(tx: Tx, batch: BatchId, *, project: ProjectId) -> None:
 
 
 def _moving(batch: Batch) -> dict[str, object]:
-    return {"job_id": batch.job, "ended_at": batch.ended_at, "batch": codec.text_of(batch)}
+    return {
+        "job_id": None if batch.parts else batch.job,  # the job whose end is the batch's
+        "ended_at": batch.ended_at,
+        "expires_at": batch.expires_at,
+        "results_until": batch.results_until,
+        "batch": codec.text_of(batch),
+    }
 
 
 def _no_such(batch: BatchId) -> NotFound:

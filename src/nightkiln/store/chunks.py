@@ -29,7 +29,7 @@ from nightkiln.core.errors import Fenced, NotFound
 from nightkiln.core.ids import JobId, ProjectId, RunId
 from nightkiln.core.job import TERMINAL, JobState
 from nightkiln.core.usage import Totals, summed
-from nightkiln.store import codec, ledger
+from nightkiln.store import codec, keyuses, ledger
 from nightkiln.store.schema import chunks, jobs
 from nightkiln.store.tx import Tx
 
@@ -125,7 +125,7 @@ async def commit(tx: Tx, held: Lease, sealed: Sealed, *, now: float, backend: st
     """
     job = await tx.row(
         select(jobs.c.project_id, jobs.c.state, jobs.c.totals, jobs.c.spent)
-        .add_columns(jobs.c.spec, jobs.c.commit_seq)
+        .add_columns(jobs.c.spec, jobs.c.commit_seq, jobs.c.generation, jobs.c.key_id)
         .where(jobs.c.id == held.chunk.job)
         .with_for_update()
     )
@@ -156,6 +156,8 @@ async def commit(tx: Tx, held: Lease, sealed: Sealed, *, now: float, backend: st
             totals=codec.text_of(moved), spent=codec.text_of(spent), commit_seq=after.commit_seq
         )
     )
+    if job["key_id"] is not None:
+        await keyuses.spend(tx, job["key_id"], after.job, job["generation"], sealed.spent)
     model = codec.spec_of(job["spec"]).model
     for name, spent_there in sealed.by_backend or ((backend, sealed.spent),):
         entry = ledger.Entry(

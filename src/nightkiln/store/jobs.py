@@ -16,12 +16,12 @@ from nightkiln.core.access import KeyId
 from nightkiln.core.errors import IllegalMove, NotFound
 from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.job import MOVES, TERMINAL, Job, JobState, Live, Wanted
-from nightkiln.store import codec
+from nightkiln.store import codec, keyuses
 from nightkiln.store.paging import Page, rows_of
 from nightkiln.store.schema import jobs
 from nightkiln.store.tx import Tx
 
-_OVER: Final = tuple(sorted(state.value for state in {*TERMINAL, JobState.DELETING}))
+_OVER: Final = TERMINAL | {JobState.DELETING}
 _NEVER_ATTACHED: Final = (JobState.DELETING.value, JobState.FAILED.value)
 
 
@@ -39,6 +39,8 @@ async def insert(tx: Tx, job: Job) -> None:
             spent=codec.text_of(job.spent),
             live=None if job.live is None else codec.text_of(job.live),
             commit_seq=0,
+            key_id=job.spec.label.key or None,
+            priority=job.spec.label.priority,
             **_moving(job),
         )
     )
@@ -114,26 +116,15 @@ async def in_states(tx: Tx, states: AbstractSet[JobState], *, limit: int = 1000)
     return [_job(row) for row in rows]
 
 
-async def submitted_by(tx: Tx, key: KeyId) -> list[Job]:
-    """The jobs of any project that an API key submitted, tombstones included, in no order.
-
-    Reads every spec, so it is only for keys whose use is capped.
-    """
-    mentioning = select(jobs).where(jobs.c.spec.contains(key, autoescape=True))
-    found = (_job(row) for row in await tx.rows(mentioning))
-    return [job for job in found if job.spec.label.key == key]
+async def key_of(tx: Tx, job: JobId) -> KeyId | None:
+    """The API key whose use a job counts as; None: nobody's. Held until the commit."""
+    row = await tx.row(select(jobs.c.key_id).where(jobs.c.id == job).with_for_update())
+    return None if row is None or row["key_id"] is None else KeyId(row["key_id"])
 
 
-async def unended(tx: Tx, *, limit: int = 5000) -> list[Job]:
-    """Jobs of every project that are not over: those to cancel, those to run, those to pause."""
-    last = jobs.c.wanted == Wanted.PAUSE.value
-    rows = await tx.rows(
-        select(jobs)
-        .where(jobs.c.state.not_in(_OVER))
-        .order_by(last, jobs.c.wanted, jobs.c.created_at, jobs.c.id)
-        .limit(limit)
-    )
-    return [_job(row) for row in rows]
+async def set_key(tx: Tx, job: JobId, key: KeyId | None) -> None:
+    """From here on a job counts as use of this key. A job that is gone is ignored."""
+    await tx.change(update(jobs).where(jobs.c.id == job).values(key_id=key))
 
 
 async def save(tx: Tx, job: Job) -> None:
@@ -143,13 +134,18 @@ async def save(tx: Tx, job: Job) -> None:
     and the sums are left as stored: they have writers of their own. Raises
     IllegalMove and NotFound.
     """
-    row = await tx.row(select(jobs.c.state).where(jobs.c.id == job.id).with_for_update())
+    row = await tx.row(
+        select(jobs.c.state, jobs.c.key_id).where(jobs.c.id == job.id).with_for_update()
+    )
     if row is None:
         raise _no_such(job.id)
     stored = JobState(row["state"])
     if job.state is not stored and job.state not in MOVES[stored]:
         raise IllegalMove(job.id, stored.value, job.state.value)
     await tx.change(update(jobs).where(jobs.c.id == job.id).values(**_moving(job)))
+    if row["key_id"] is not None and not job.rows and job.state in _OVER:
+        # It ended before its rows were read: what was set aside for them is free again.
+        await keyuses.put_rows(tx, row["key_id"], job.id, job.generation, rows=0)
 
 
 async def want(tx: Tx, job: JobId, wanted: Wanted, *, project: ProjectId) -> None:

@@ -1,6 +1,6 @@
 """API keys in SQL, by the hash of their text; and the projects they belong to."""
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, case, insert, or_, select, update
 
 from nightkiln.core.access import ApiKey, KeyId, Scope
 from nightkiln.core.errors import NotFound
@@ -50,11 +50,17 @@ async def by_sha256(tx: Tx, sha256: str) -> ApiKey | None:
 
 
 async def get(tx: Tx, key: KeyId) -> ApiKey:
-    """A key of any project. Raises NotFound."""
-    row = await tx.row(select(keys).where(keys.c.id == key))
-    if row is None:
+    """A key of any project, held until the commit. Raises NotFound."""
+    found = await find(tx, key)
+    if found is None:
         raise _no_such(key)
-    return _key(row)
+    return found
+
+
+async def find(tx: Tx, key: KeyId) -> ApiKey | None:
+    """A key of any project, held until the commit; None where there is none."""
+    row = await tx.row(select(keys).where(keys.c.id == key).with_for_update())
+    return None if row is None else _key(row)
 
 
 async def list_keys(tx: Tx, *, project: ProjectId | None = None) -> list[ApiKey]:
@@ -66,17 +72,19 @@ async def list_keys(tx: Tx, *, project: ProjectId | None = None) -> list[ApiKey]
 
 
 async def revoke(tx: Tx, key: KeyId, *, now: float) -> None:
-    """End a key at a time, which may be ahead; one that ends earlier stays so. Raises NotFound."""
-    found = await get(tx, key)
-    if found.revoked_at is None:
-        await tx.change(update(keys).where(keys.c.id == key).values(revoked_at=now))
+    """End a key now; one that was ended before stays so. Raises NotFound."""
+    await get(tx, key)
+    await tx.change(
+        update(keys).where(keys.c.id == key, keys.c.revoked_at.is_(None)).values(revoked_at=now)
+    )
 
 
-async def expire(tx: Tx, key: KeyId, *, at: float) -> None:
-    """Let a key be good until then at most. Raises NotFound."""
-    found = await get(tx, key)
-    until = at if found.expires_at is None else min(at, found.expires_at)
-    await tx.change(update(keys).where(keys.c.id == key).values(expires_at=until))
+async def expire(tx: Tx, key: KeyId, *, at: float, now: float) -> bool:
+    """Let a key be good until then at most; False, and nothing changes, where it is over."""
+    until = case((keys.c.expires_at < at, keys.c.expires_at), else_=at)
+    is_good = or_(keys.c.expires_at.is_(None), keys.c.expires_at > now)
+    here = (keys.c.id == key, keys.c.revoked_at.is_(None), is_good)
+    return await tx.change(update(keys).where(*here).values(expires_at=until)) > 0
 
 
 async def used(tx: Tx, key: KeyId, *, now: float) -> None:

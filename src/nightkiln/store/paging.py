@@ -41,7 +41,7 @@ async def rows_of(
             select(columns.created_at).where(columns.id == mark, columns.project_id == project)
         )
         if at is None:
-            raise NotFound(f"{table.name} has no {mark}")
+            raise NotFound(f"no page begins at {mark}: it is not among the {table.name}")
         query = query.where(_beyond(columns, at["created_at"], mark, ascending=ascending))
     order = (
         (columns.created_at, columns.id)

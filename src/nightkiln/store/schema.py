@@ -50,9 +50,26 @@ jobs: Final = Table(
     Column("commit_seq", BigInteger, nullable=False),  # the last one given to a chunk
     Column("manner", Text),  # how it was last run; opaque here
     Column("retry_classes", Text),  # null: a generation asks every faulted row again
+    Column("key_id", Text),  # the API key whose use it counts as; null: nobody's
+    Column("priority", Integer, nullable=False, server_default="0"),  # as the spec has it
     # Attaching to a job by its key, and listing a project's jobs newest first.
     Index("jobs_by_key", "project_id", "idempotency_key", "created_at"),
     Index("jobs_by_age", "project_id", "created_at"),
+)
+
+# What a roster looks at: the jobs that are not over, in the order of their turns. It holds
+# all that deciding needs, so a look reads no spec, however long the backlog is.
+Index(
+    "jobs_left",
+    jobs.c.project_id,
+    jobs.c.priority,
+    jobs.c.created_at,
+    jobs.c.id,
+    jobs.c.state,
+    jobs.c.wanted,
+    jobs.c.ended_at,  # always null, and looked at
+    sqlite_where=text("ended_at is null"),
+    postgresql_where=text("ended_at is null"),
 )
 
 chunks: Final = Table(
@@ -124,6 +141,18 @@ keys: Final = Table(
     Index("keys_by_age", "project_id", "created_at"),
 )
 
+# No foreign key: what a key has had asked outlives the jobs that asked it.
+key_uses: Final = Table(
+    "key_uses",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("job_id", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cost_nanos", BigInteger, nullable=False),
+)
+
 files: Final = Table(
     "files",
     metadata,
@@ -162,10 +191,27 @@ batches: Final = Table(
     Column("digest", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("batch", Text, nullable=False),
+    Column("caller", Text, nullable=False, server_default=text("''")),
+    Column("expires_at", Float),  # as the batch has it
+    Column("results_until", Float),  # when its results go; null: there are none to go
     Index("batches_by_age", "project_id", "dialect", "created_at"),
     Index("batches_by_job", "job_id"),
-    Index("batches_by_digest", "project_id", "digest"),
-    Index("batches_by_key", "project_id", "idempotency_key"),
+    Index("batches_by_digest", "project_id", "caller", "digest"),
+    Index("batches_by_key", "project_id", "caller", "idempotency_key"),
+)
+Index(
+    "batches_outdated",
+    batches.c.results_until,
+    sqlite_where=text("results_until is not null"),
+    postgresql_where=text("results_until is not null"),
+)
+# Whose window ends next, and which of them wait for their end.
+Index(
+    "batches_left",
+    batches.c.expires_at,
+    batches.c.job_id,
+    sqlite_where=text("ended_at is null"),
+    postgresql_where=text("ended_at is null"),
 )
 
 webhooks: Final = Table(

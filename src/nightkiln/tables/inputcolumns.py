@@ -1,7 +1,7 @@
 """The input's columns of a piece, as a writer wants them: typed, or all as text.
 
-Rows of JSONL are one JSON object each; their keys are columns of text here, as
-what a key holds may differ from line to line. A key may be blank and a column
+Rows of JSONL and of batches are one JSON object each; their keys are columns of text
+here, as what a key holds may differ from line to line. A key may be blank and a column
 may not, so it is called `unnamed` then. Nothing is inferred.
 """
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNNAMED: Final = "unnamed"
+_LINES: Final = ("jsonl", "batch")
 
 
 def _named(names: Sequence[str]) -> tuple[str, ...]:
@@ -32,7 +33,7 @@ class InputColumns:
 
     def __init__(self, names: Sequence[str], *, source: str) -> None:
         self.names = _named(names)
-        self._picker = Picker(tuple(names)) if source == "jsonl" else None
+        self._picker = Picker(tuple(names)) if source in _LINES else None
 
     def take(self, inputs: "pa.Table") -> list["pa.Array"]:
         """The columns, in order, in their own types."""

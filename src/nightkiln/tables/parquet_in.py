@@ -11,9 +11,9 @@ says which of its rows could not be kept.
 import glob
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
@@ -33,6 +33,7 @@ MAX_FILES: Final = 100_000
 FLAWS: Final = b"nightkiln.flaws"  # metadata of a staged file: its bad rows, by number
 _BUFFER_BYTES: Final = 1 << 20
 _MAGIC: Final = "*?["
+_COPIED_ROWS: Final = 65_536  # at once, and no more than a block's bytes
 
 
 def files_of(path: str) -> list[Path]:
@@ -78,6 +79,23 @@ def _check_names(paths: Sequence[Path]) -> None:
                 f"{path} is no Parquet file by its name, and only those can be taken together",
                 hint="let the pattern end in .parquet",
             )
+
+
+def in_one_file(path: str, out: BinaryIO) -> None:
+    """Write the rows of all files that a name means as one file. Raises InputError, OSError."""
+    import pyarrow.parquet as pq
+
+    source = SourceSpec(kind="parquet", path=path, name=path, size_bytes=0, sha256="")
+    writer: pq.ParquetWriter | None = None
+    with ExitStack() as stack:
+        batches = stack.enter_context(closing(_batches(source, 0, _COPIED_ROWS)))
+        for batch in batches:
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(out, batch.schema))
+            writer.write_batch(batch)
+        if writer is None:  # no row, and yet columns
+            with _opened(files_of(path)[0]) as file:
+                pq.write_table(file.schema_arrow.remove_metadata().empty_table(), out)
 
 
 class ParquetReader:

@@ -74,9 +74,13 @@ class Arrival:
 
     def abandon(self) -> None:
         """Remove what came, unless somebody has taken it. Safe to repeat."""
-        if self._out is not None:
-            self._out.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            if self._out is not None:
+                self._out.close()
+        except OSError:
+            pass  # what was gathered finds no room; it is not wanted either
+        finally:
+            self._path.unlink(missing_ok=True)
 
 
 def take(sealed: Sealed, target: Path) -> None:

@@ -121,6 +121,7 @@ class JobFiles:
         self.journal = root / "journal"
         self.parts = root / "parts"
         self.results = root / "results"
+        self.trial = root / "trial.json"  # what a trial of some rows showed
 
     def make(self) -> None:
         """Create the folders, durably."""

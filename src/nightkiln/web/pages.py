@@ -10,7 +10,7 @@ from nightkiln.http.access import Reader, Serving
 from nightkiln.http.parts import Parts
 from nightkiln.http.visit import Caller
 from nightkiln.service.naming import find_job
-from nightkiln.service.viewing import view_of, whole_view
+from nightkiln.service.viewing import seen, whole_view
 from nightkiln.store import chunks, jobs, paging
 from nightkiln.web.drawing import Frame, drawn
 from nightkiln.web.showing import JobPage, line_of, page_of
@@ -38,7 +38,7 @@ async def list_jobs(
         )
     except NotFound:
         return _nothing(request, caller, parts)
-    lines = [line_of(view_of(context, job), now=now) for job in found]
+    lines = [line_of(await seen(context, job), now=now) for job in found]
     older = lines[-1].id if more and lines else None
     return drawn(
         "jobs.html",

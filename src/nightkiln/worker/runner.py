@@ -31,10 +31,11 @@ from nightkiln.wire.trouble import Trouble
 from nightkiln.worker.base import Desk
 from nightkiln.worker.forms import give_forms
 from nightkiln.worker.pace import Pace
+from nightkiln.worker.patience import Patience
+from nightkiln.worker.telling import Told
 from nightkiln.worker.window import Window
 
 TICK_S: Final = 0.1
-REPORT_S: Final = 1.0
 DRAIN_S: Final = 10.0
 LEAVE_S: Final = 5.0  # to make the journals safe at the end
 _SEAL_AGAIN_S: Final = 1.0
@@ -84,7 +85,7 @@ class Runner:
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(desk.job.totals)
-        self._told = desk.job.live.totals if desk.job.live is not None else Totals()
+        self._told = Told(desk.job)
         self.pace = Pace(self._loop.time())
         self.waiting = ""
         form = give_forms(desk.job.spec, fleet)
@@ -94,9 +95,9 @@ class Runner:
         self._chunk_rows = 16  # of the largest chunk seen, to lease no more than is needed
         self._sealing: dict[int, asyncio.Task[None]] = {}
         self._more = True  # the store may have more open chunks
-        self._moved_at = self._loop.time()
-        self._moved_rows = 0
-        self._reported_at = 0.0
+        self._patience = Patience(
+            settings.wait_s, fleet=fleet, tally=self.tally, now=self._loop.time()
+        )
 
     async def run(self) -> Ending:
         """Work until there is nothing more to do. Raises what no waiting mends."""
@@ -194,7 +195,7 @@ class Runner:
     async def _told_to_end(self) -> Ending | None:
         if self._stop.is_set():
             return Ending.STOPPED
-        if self._loop.time() - self._reported_at < REPORT_S:
+        if not self._told.is_due(self._loop.time()):
             return None
         await self._report()
         job = await self._leases.job(self._job.id)
@@ -203,13 +204,9 @@ class Runner:
         return {Wanted.CANCEL: Ending.CANCEL, Wanted.PAUSE: Ending.PAUSE}.get(job.wanted)
 
     def _waited_enough(self) -> bool:
-        limit, now = self._settings.wait_s, self._loop.time()
-        trouble = self._window.trouble
-        self.waiting = trouble.message if trouble else self._fleet.waiting_for()
-        refused = self._fleet.refused_at > self._moved_at  # busy, and yet nobody is answered
-        if self.tally.fresh_rows != self._moved_rows or not (self.waiting or refused):
-            self._moved_at, self._moved_rows = now, self.tally.fresh_rows
-        return limit is not None and now - self._moved_at > limit
+        over = self._patience.is_over(self._loop.time(), self._window.trouble)
+        self.waiting = self._patience.waiting
+        return over
 
     async def _tick(self) -> None:
         try:
@@ -221,14 +218,11 @@ class Runner:
         self.pace.count(
             self._loop.time(), rows=self.tally.fresh_rows, tokens=self.tally.fresh_tokens
         )
-        self._on_live(self._live())
+        self._on_live(self._live(self._told.totals))
 
     # -- telling
 
-    def _live(self) -> Live:
-        totals = self.tally.totals()
-        if totals.answered < self._told.answered:
-            totals = self._told  # journals not opened yet hold what an earlier run told of
+    def _live(self, totals: Totals) -> Live:
         return Live(
             at=self._clock(),
             totals=totals,
@@ -242,12 +236,14 @@ class Runner:
         )
 
     async def _report(self) -> None:
-        self._reported_at = self._loop.time()
+        self._told.reports(self._loop.time())
+        totals = self._told.at_least(self.tally.totals())
         try:
-            await self._leases.report(self._job.id, self._live())
+            await self._leases.report(self._job.id, self._live(totals))
         except DiskError as error:
             self._window.troubles["report"] = error
         else:
+            self._told.heard(totals)
             self._window.troubles.pop("report", None)
 
     # -- the end
@@ -261,6 +257,7 @@ class Runner:
                 for chunk in list(self._window.open.values()):
                     await self._window.leave(chunk)
                 await self._report()  # whoever looks next sees every answer that is safe
+                self._on_live(self._live(self._told.totals))
         except (TimeoutError, DiskError, Fenced):
             pass  # what is journalled stays; the next run finds the leases dead with our lock
         finally:

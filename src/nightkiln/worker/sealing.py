@@ -3,6 +3,7 @@
 Only the worker writes parts; only the commit of its lease makes one real.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -43,16 +44,39 @@ def seal(
         size_bytes=size,
         totals=totals,
         spent=spent,
-        by_backend=_by_backend(attempts, spent),
+        by_backend=_by_backend(answers, attempts, spent),
     )
 
 
-def _by_backend(attempts: Sequence[Attempt], spent: Totals) -> tuple[tuple[str, Totals], ...]:
-    """What was spent where, for the ledger."""
-    names = sorted({attempt.backend for attempt in attempts})
-    if len(names) == 1:
-        return ((names[0], spent),)
-    return tuple((name, spent_on(a for a in attempts if a.backend == name)) for name in names)
+def _by_backend(
+    answers: Sequence[Answer], attempts: Sequence[Attempt], spent: Totals
+) -> tuple[tuple[str, Totals], ...]:
+    """What was spent and answered where, for the ledger.
+
+    A row that a retry answers anew counts again, as its attempts do: the ledger
+    only grows. Reused rows, which no backend answered, are under "".
+    """
+    names = {attempt.backend for attempt in attempts}
+    rows = Counter(_kind(answer) for answer in answers)
+    answered = sorted(names | {name for name, _, _ in rows})
+    return tuple(
+        (
+            name,
+            msgspec.structs.replace(
+                spent if names == {name} else spent_on(a for a in attempts if a.backend == name),
+                ok=rows[name, True, False] + rows[name, True, True],
+                failed=rows[name, False, False],
+                reused=rows[name, True, True],
+            ),
+        )
+        for name in answered
+    )
+
+
+def _kind(answer: Answer) -> tuple[str, bool, bool]:
+    """Who answered, whether with a result, and whether it was reused."""
+    last = answer.last
+    return last.backend if last else "", answer.fault is None, answer.reused
 
 
 def _with_savings(totals: Totals, before: Totals, answers: Iterable[Answer]) -> Totals:

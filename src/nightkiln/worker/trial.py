@@ -19,7 +19,9 @@ from nightkiln.dispatch.openchunk import OpenChunk
 from nightkiln.dispatch.tally import Tally
 from nightkiln.worker.base import Desk
 from nightkiln.worker.forms import give_forms
+from nightkiln.worker.patience import Patience
 from nightkiln.worker.runner import DRAIN_S, LEAVE_S, TICK_S, Ending, check_fleet
+from nightkiln.worker.telling import Told
 from nightkiln.worker.window import Window
 
 _OPEN: Final = 64  # chunks at once, besides what the window holds by bytes
@@ -45,13 +47,13 @@ class Trial:
         self.tally = Tally(desk.job.totals)
         self._desk = desk
         self._fleet = fleet
-        self._wait_s = wait_s
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._window = Window(desk, form=give_forms(desk.job.spec, fleet), tally=self.tally)
         self._answers: dict[int, Answer] = {}
-        self._moved_at = self._looked_at = self._loop.time()
-        self._moved_rows = 0
+        self._unopened: list[int] = []  # chunks with chosen rows, by number
+        self._looked_at = self._loop.time()
+        self._patience = Patience(wait_s, fleet=fleet, tally=self.tally, now=self._looked_at)
 
     async def run(self, rows: Mapping[int, frozenset[int]]) -> Tried:
         """Ask these rows, by chunk. Raises what no waiting mends."""
@@ -74,10 +76,12 @@ class Trial:
         """Why nothing moves, if that ended it."""
         if ending is Ending.CAPPED:
             return self._fleet.capped
-        return self._fleet.waiting_for() if ending is Ending.WAITED else ""
+        return self._patience.waiting if ending is Ending.WAITED else ""
 
     async def _work(self, rows: Mapping[int, frozenset[int]]) -> Ending:
-        left = sorted(rows)
+        left = self._unopened = sorted(rows)
+        # A deadline needs slots for these rows, not for the whole table.
+        self._fleet.rows_left = lambda: self._rows_left(rows)
         while left:
             for chunk in await self._opened(left, rows):
                 left.remove(chunk.lease.chunk.number)
@@ -90,6 +94,15 @@ class Trial:
                 await asyncio.sleep(TICK_S / 2)
             await self._leave(rows)
         return Ending.DONE
+
+    def _rows_left(self, rows: Mapping[int, frozenset[int]]) -> int:
+        """How many chosen rows have no answer yet, as far as that is known."""
+        here = (
+            chunk.lacks((row,))
+            for number, chunk in self._window.open.items()
+            for row in rows[number]
+        )
+        return sum(here) + sum(len(rows[number]) for number in self._unopened)
 
     async def _opened(self, left: list[int], rows: Mapping[int, frozenset[int]]) -> list[OpenChunk]:
         """As many of these chunks as may be open at once, told whom to ask."""
@@ -114,9 +127,7 @@ class Trial:
         if self._fleet.capped:
             return Ending.CAPPED
         now = self._loop.time()
-        if self.tally.fresh_rows != self._moved_rows or not self._fleet.waiting_for():
-            self._moved_at, self._moved_rows = now, self.tally.fresh_rows
-        if self._wait_s is not None and now - self._moved_at > self._wait_s:
+        if self._patience.is_over(now, self._window.trouble):
             return Ending.WAITED
         if now - self._looked_at < _LOOK_S:
             return None
@@ -138,7 +149,8 @@ class Trial:
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._leave(rows)
-                live = Live(at=self._desk.dice.clock(), totals=self.tally.totals())
+                totals = Told(self._desk.job).at_least(self.tally.totals())
+                live = Live(at=self._desk.dice.clock(), totals=totals)
                 await self._desk.leases.report(self._desk.job.id, live)
         except (TimeoutError, DiskError, Fenced):
             pass  # what is journalled stays, as after any run

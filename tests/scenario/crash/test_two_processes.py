@@ -24,6 +24,9 @@ from nightkiln.simulate import SimulatorSettings
 pytestmark = pytest.mark.crash
 
 SLOW_MS = 150  # a round of slots; the whole job takes twelve
+LONG_MS = (
+    6 * SLOW_MS
+)  # so that another command starts before the job is over, on a busy machine too
 CANCELLED = 4
 WATCHING = "watching it"
 RESUME = "nightkiln run"
@@ -38,10 +41,12 @@ async def test_the_second_of_two_watches_and_every_row_is_asked_once(
     world: World, kiln: Kiln
 ) -> None:
     one, two = world.folder / "one.csv", world.folder / "two.csv"
+    world.simulator.configure(SimulatorSettings(latency=f"const:{LONG_MS}"))
     first = await kiln.start(world.order(one))
     await world.answered(1)
     second = await kiln.start(world.order(two))
     await until(lambda: WATCHING in second.err(), "the second to watch")
+    world.simulator.configure(SimulatorSettings(latency=f"const:{SLOW_MS}"))
     (await first.ended()).expect(0)
     watched = (await second.ended()).expect(0)
     assert_quiet(world, watched)
@@ -65,10 +70,12 @@ async def test_two_that_start_at_once_are_one_job(world: World, kiln: Kiln) -> N
 
 async def test_the_second_takes_over_when_the_first_is_killed(world: World, kiln: Kiln) -> None:
     one, two = world.folder / "one.csv", world.folder / "two.csv"
+    world.simulator.configure(SimulatorSettings(latency=f"const:{LONG_MS}"))
     first = await kiln.start(world.order(one))
     await world.answered(1)
     second = await kiln.start(world.order(two))
     await until(lambda: WATCHING in second.err(), "the second to watch")
+    world.simulator.configure(SimulatorSettings(latency=f"const:{SLOW_MS}"))
     await world.answered(30)
     first.send(SIGKILL)
     killed = (await first.ended()).expect(KILLED)
@@ -124,7 +131,7 @@ async def _told(kiln: Kiln) -> int:
 
 
 async def test_cancel_from_a_second_terminal_keeps_the_answers(world: World, kiln: Kiln) -> None:
-    world.simulator.configure(SimulatorSettings(latency=f"const:{3 * SLOW_MS}"))
+    world.simulator.configure(SimulatorSettings(latency=f"const:{LONG_MS}"))
     output = world.folder / "answers.csv"
     first = await kiln.start(world.order(output))
     await world.answered(30)

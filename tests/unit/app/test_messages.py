@@ -16,6 +16,7 @@ from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.service import anthropicbatches, files, wirebatches
 from nightkiln.service.answering import Allow, Models
 from nightkiln.service.anthropicbatches import NewMessages
+from nightkiln.service.anthropicresults import result_lines
 from nightkiln.service.context import Context
 from nightkiln.service.wirebatches import Shown
 from nightkiln.simulate import Simulator, SimulatorSettings
@@ -45,6 +46,7 @@ async def created(
     may: Allow = lambda _url, _model: True,
     live_s: float = 3600.0,
     retries: int | None = 0,
+    key: str = "",
 ) -> Batch | Refusal:
     async with files.begin(context, most=1 << 28) as incoming:
         await incoming.append(json.dumps({"requests": requests}).encode())
@@ -52,6 +54,7 @@ async def created(
     new = NewMessages(
         rules=RULES,
         expires_at=context.clock() + live_s,
+        key=key,
         asked=asked(context, document.sha256, retries=retries),
     )
     found = await anthropicbatches.create(context, document, new, models or served(), may)
@@ -79,7 +82,7 @@ async def show(context: Context, batch: Batch) -> Shown:
 
 
 async def results(context: Context, shown: Shown) -> list[Any]:
-    pieces = [piece async for piece in anthropicbatches.result_lines(context, shown)]
+    pieces = [piece async for piece in result_lines(context, shown)]
     return [json.loads(line) for line in b"".join(pieces).splitlines()]
 
 
@@ -103,20 +106,20 @@ async def test_every_request_ends_for_itself(tmp_path: Path) -> None:
             shown = await ended(opened, context, batch)
             found = anthropicbatches.object_of(shown)
             lines = await results(context, shown)
-        assert simulator.stats().requests == 2
+        assert simulator.stats().requests == 3
     assert (before.status, before.counts.processing) == (Status.IN_PROGRESS, 5)
-    assert (found.status, found.counts.succeeded, found.counts.errored) == (Status.ENDED, 2, 3)
+    assert (found.status, found.counts.succeeded, found.counts.errored) == (Status.ENDED, 3, 2)
     assert [line["custom_id"] for line in lines] == [one["custom_id"] for one in requests]
     kinds = [line["result"]["type"] for line in lines]
-    assert kinds == ["succeeded", "errored", "errored", "errored", "succeeded"]
+    assert kinds == ["succeeded", "errored", "errored", "succeeded", "succeeded"]
     good, warm, unserved, another, alias = (line["result"] for line in lines)
-    assert (good["message"]["model"], alias["message"]["model"]) == ("m", "m")  # who answered
+    answered = [one["message"]["model"] for one in (good, another, alias)]
+    assert answered == ["m", "n", "m"]
     assert good["message"]["id"].startswith("msg_")
-    errors = [one["error"]["error"] for one in (warm, unserved, another)]
-    assert [one["type"] for one in errors] == ["invalid_request_error"] * 3
+    errors = [one["error"]["error"] for one in (warm, unserved)]
+    assert [one["type"] for one in errors] == ["invalid_request_error"] * 2
     assert errors[0]["message"].startswith("temperature")
     assert "claude-9" in errors[1]["message"]
-    assert "another batch" in errors[2]["message"]
 
 
 async def test_a_batch_of_which_no_request_can_be_asked_ends_all_the_same(tmp_path: Path) -> None:

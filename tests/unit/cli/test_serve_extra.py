@@ -26,3 +26,11 @@ def test_half_a_certificate_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "cert.pem").touch()
     assert main(["serve", "--tls-cert", str(tmp_path / "cert.pem")]) == 2
     assert "--tls-key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("window", ["soon", "", "0h", "24"])
+def test_a_window_that_is_no_span_is_refused(
+    window: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--window", window]) == 2
+    assert "--window" in capsys.readouterr().err

@@ -17,8 +17,9 @@ from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.ids import ProjectId
 from nightkiln.core.request import Request
 from nightkiln.dispatch.member import LaneSettings, Member
-from nightkiln.dispatch.turns import Address, Turnstile, Turnstiles
-from nightkiln.plan.limiter import START
+from nightkiln.dispatch.turns import Address, Asker, Place, Terms, Turnstile, Turnstiles
+from nightkiln.plan.gate import Gate
+from nightkiln.plan.limiter import START, AdaptiveLimit
 from nightkiln.plan.schedule import PRODUCTION, Claim
 from nightkiln.testing.backends import ScriptedBackend, fault
 from nightkiln.testing.clock import run_jumping
@@ -240,6 +241,63 @@ def test_refusals_cut_the_limit_that_all_share_once(in_hall: Run) -> None:
         await asyncio.gather(*(over(one) for one in jobs))
 
     in_hall(play)
+
+
+def test_a_job_that_comes_later_makes_nobody_forget_what_refusals_taught(in_hall: Run) -> None:
+    async def play(here: Hall) -> None:
+        first = here.job(settings=msgspec.structs.replace(FIXED, slots=16, rpm=60_000.0))
+        await first.add(range(200))
+        limiter, pacer = first.lane.gate.limiter, first.lane.gate.pacer
+        here.backend.fail_until(0.15, fault(FaultClass.THROTTLE, status=429))
+        await until(lambda: limiter.limit < 16, within_s=5.0)
+        cut = limiter.limit
+        second = here.job(settings=msgspec.structs.replace(FIXED, slots=64))
+        gate = second.lane.gate
+        assert (gate.limiter, gate.pacer) == (limiter, pacer)
+        assert limiter.limit == cut
+        await second.add(range(200))
+        await asyncio.gather(over(first), over(second))
+
+    in_hall(play)
+
+
+class Noting(AdaptiveLimit):
+    """Remembers how many it heard to be in flight when a request was refused."""
+
+    def refused(self, *args: Any, **more: Any) -> bool:
+        """As ever."""
+        self.heard: int = more["in_flight"]
+        return super().refused(*args, **more)
+
+
+class Waiting:
+    """A lane that always has a row, and is never woken for real."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.place: Place | None = None
+        self.in_flight = 0
+        self.stopping = False
+        self.wants = True
+
+    def wake(self, when: float | None = None) -> None:
+        """Nothing happens."""
+
+
+async def test_a_slot_that_is_given_and_not_used_yet_is_not_in_flight() -> None:
+    turnstile, limiter = Turnstile(), Noting(start=3, most=3)
+    asker = Asker(claim=Claim(), rows_left=lambda: 1, clock=lambda: 1000.0)
+    first, second = Waiting(Gate(limiter)), Waiting(Gate(Noting(start=3, most=3)))
+    for lane in (first, second):
+        turnstile.enter(lane, Terms(slots=3), asker)
+    place = first.place
+    assert place is not None
+    stamp = place.sent(0.0, 1)  # and the next slot is given to the other
+    assert turnstile.given is second.place
+    assert (turnstile.in_flight, turnstile.sent) == (2, 1)
+    refusal = fault(FaultClass.THROTTLE, status=429)
+    place.faulted(0.1, stamp, refusal, in_flight=0, latency_s=0.1)
+    assert limiter.heard == 0
 
 
 def test_addresses_that_differ_share_nothing_and_what_nobody_uses_is_forgotten() -> None:

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from nightkiln.core.errors import DiskError, IllegalMove, NotFound
 from nightkiln.http.access import Admin, Reader, Writer
 
 CANARY: Final = "canary-prompt-and-secret"
-router: Final = APIRouter()
+router: Final = APIRouter(default_response_class=JSONResponse)
 PREFIXES: Final = ("/v1", "/v1/messages", "/anthropic/v1", "/api/v1")  # of every dialect
 
 

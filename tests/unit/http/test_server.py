@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from starlette.responses import JSONResponse
 from tests.serving import DEADLINE_S, Said, Served, served
 
 from nightkiln.core.access import Scope
@@ -110,7 +111,8 @@ def test_every_route_asks_who_it_is(server: Served) -> None:
 
 
 def test_requests_under_way_end_when_the_server_stops(tmp_path: Path) -> None:
-    router, begun, go_on = APIRouter(), threading.Event(), threading.Event()
+    router = APIRouter(default_response_class=JSONResponse)
+    begun, go_on = threading.Event(), threading.Event()
 
     @router.get("/v1/slow")
     def slow(caller: Reader) -> dict[str, bool]:
@@ -125,6 +127,10 @@ def test_requests_under_way_end_when_the_server_stops(tmp_path: Path) -> None:
         server.stop()
         while server.app.state.parts.standing.phase is not Phase.DRAINING:
             threading.Event().wait(0.01)
+        ready = server.get("/readyz", key="")
+        assert (ready.status, ready.json) == (503, {"status": "draining"})
+        late = server.get("/v1/models")
+        assert (late.status, late.json["error"]["code"]) == (503, "draining")
         go_on.set()
         asking.join(DEADLINE_S)
     assert said[0].json == {"done": True}

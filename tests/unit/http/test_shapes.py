@@ -60,7 +60,7 @@ def test_every_error_of_ours_has_a_status(kind: type[NightkilnError]) -> None:
         (errors.NotFound, 404),
         (errors.UsageError, 400),
         (errors.InputError, 400),
-        (errors.AuthError, 401),
+        (errors.AuthError, 503),
         (errors.QuotaError, 429),
         (errors.HomeBusy, 503),
         (errors.IllegalMove, 409),
@@ -70,6 +70,13 @@ def test_every_error_of_ours_has_a_status(kind: type[NightkilnError]) -> None:
 )
 def test_an_error_has_its_status(kind: type[NightkilnError], status: int) -> None:
     assert problem_of(made(kind)).status == status
+
+
+def test_a_backends_credential_is_not_the_callers_and_its_place_not_their_business() -> None:
+    problem = problem_of(errors.AuthError("file:/a/path cannot be read"))
+    assert (problem.status, problem.code, problem.retry) == (503, "E_AUTH", False)
+    assert "credential" in problem.message
+    assert "/a/path" not in problem.message
 
 
 def test_a_full_disk_is_told_from_one_that_fails() -> None:

@@ -104,8 +104,17 @@ class Outcome:
 class Traffic:
     """As many requests as the gate lets through, for some seconds."""
 
-    def __init__(self, backend: Backend, gate: Gate, *, seed: int, rtt: float = 0.0002) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        gate: Gate,
+        *,
+        seed: int,
+        rtt: float = 0.0002,
+        on_refused: Callable[[float], None] = lambda _now: None,
+    ) -> None:
         self._backend, self._gate, self._rtt = backend, gate, rtt
+        self._on_refused = on_refused
         self._dice = random.Random(seed)
         self._chance = random.Random(seed + 1)  # of noise; the other dice fall as without it
         self._events: list[tuple[float, int, str, Any]] = []
@@ -191,6 +200,7 @@ class Traffic:
         sent_at, stamp, fault = request
         self._in_flight -= 1
         out.all_refusals += 1
+        self._on_refused(now)
         out.refusals += now > WARM_S
         self._gate.faulted(now, stamp, fault, in_flight=self._in_flight, latency_s=now - sent_at)
         self._pump(now)

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from nightkiln.core.answer import Attempt
 from nightkiln.core.fault import Fault, FaultClass
+from nightkiln.core.job import Live
 from nightkiln.core.usage import NANOS_PER_USD, Totals, Usage
-from nightkiln.plan.budget import SCOUTS, Budget, Caps
+from nightkiln.plan.budget import SCOUTS, Budget, Caps, unseen_of
 
 NOW = 1_800_000_000.0
 
@@ -138,3 +139,51 @@ def test_what_earlier_runs_may_have_paid_stays_reserved() -> None:
         budget.ended(used(100), None)
     assert fresh.may_send(NOW)
     assert not resumed.may_send(NOW)  # 200 are used, and 8 of up to 125 each would be 1,200
+
+
+def test_what_nobody_has_read_yet_counts_and_is_counted_once() -> None:
+    unseen = Totals(input_tokens=700, output_tokens=200, cost_nanos=NANOS_PER_USD)
+    budget = Budget(Caps(tokens=1_000), Totals(), unseen=unseen)
+    assert budget.may_send(NOW)  # nobody knows what one costs
+    budget.had(attempt(tokens=100))  # which is of the 900
+    assert budget.reason(NOW) == "900 of 1,000 tokens are used"
+    for _ in range(8):
+        budget.had(attempt(tokens=100))
+    assert budget.reason(NOW) == "900 of 1,000 tokens are used"
+    budget.had(attempt(tokens=50))  # journalled after the last word
+    assert budget.reason(NOW) == "950 of 1,000 tokens are used"
+    money = Budget(Caps(cost_usd=1.0), Totals(), unseen=unseen)
+    assert money.reason(NOW) == "$1.0000 of $1 are spent"
+
+
+def test_once_every_journal_is_read_nothing_is_unseen() -> None:
+    budget = Budget(Caps(tokens=1_000), Totals(), unseen=Totals(input_tokens=1_000))
+    assert not budget.may_send(NOW)
+    budget.had_all()
+    assert budget.may_send(NOW)
+
+
+def test_unseen_is_what_was_told_and_is_in_no_sum() -> None:
+    here = Totals(ok=2, input_tokens=20, output_tokens=10, cost_nanos=5)
+    told = Totals(ok=3, input_tokens=30, output_tokens=15, cost_nanos=9)
+    more = Totals(input_tokens=10, output_tokens=5, cost_nanos=4)
+    assert unseen_of(here, Live(at=NOW, totals=told)) == more
+    assert unseen_of(told, Live(at=NOW, totals=here)) == Totals()
+    assert unseen_of(here, None) == Totals()
+
+
+def test_when_all_scouts_are_lost_no_more_leave() -> None:
+    budget, sent = Budget(Caps(tokens=1_000_000), Totals(maybe_billed=50)), 0
+    while budget.may_send(NOW) and sent < 100:
+        budget.sent()
+        sent += 1
+        budget.failed(Fault(kind=FaultClass.AMBIGUOUS, code="timeout", message="no answer"))
+    assert sent == SCOUTS
+    assert "4 requests may have been billed" in budget.reason(NOW)
+
+
+def test_scouts_that_an_earlier_run_lost_hold_no_new_ones() -> None:
+    budget = Budget(Caps(tokens=1_000_000), Totals())
+    for _ in range(SCOUTS):
+        budget.had(attempt(FaultClass.AMBIGUOUS))
+    assert budget.may_send(NOW)

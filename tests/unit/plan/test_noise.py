@@ -16,8 +16,9 @@ from tests.unit.plan.capacity import (
 
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.plan.gate import Gate
+from nightkiln.plan.hold import Hold
 from nightkiln.plan.limiter import AdaptiveLimit
-from nightkiln.plan.refusals import Hold, Refusals, Verdict
+from nightkiln.plan.refusals import Refusals, Verdict
 
 SLOTS, LATENCY_S = 512, 0.05
 CAPACITY = SLOTS / LATENCY_S

@@ -63,3 +63,20 @@ async def test_a_folder_with_rows_outlives_the_store_that_knew_it(kiln: Kilnful)
     os.utime(orphan, (1.0, 1.0))
     await deletion.collect_garbage(kiln.context)
     assert (orphan / "parts" / "00000.1.parquet").exists()
+
+
+async def test_who_is_alone_in_a_home_collects_young_folders_too(kiln: Kilnful) -> None:
+    folder = kiln.context.home.root / "jobs"
+    (folder / "job_young" / "input").mkdir(parents=True)
+    kept = await kiln.accepted(kiln.order(20))
+    await deletion.collect_garbage(kiln.context, alone=True)
+    assert [path.name for path in folder.iterdir()] == [kept.id]
+
+
+async def test_the_spool_is_swept_of_what_nobody_has_touched_for_an_hour(kiln: Kilnful) -> None:
+    spool = kiln.context.home.spool
+    for name in ("frame-old", "frame-young"):
+        (spool / name).write_bytes(b"rows")
+    os.utime(spool / "frame-old", (1.0, 1.0))
+    await deletion.sweep_spool(kiln.context)
+    assert [path.name for path in spool.iterdir()] == ["frame-young"]

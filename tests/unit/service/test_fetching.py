@@ -228,7 +228,7 @@ def test_addresses_that_are_not_public_are_refused(scheme: str, host: str, tmp_p
     with pytest.raises(NightkilnError) as caught:
         fetch(f"{scheme}://{host}:1/a.csv", tmp_path / "spooled", Fetching())
     # A form that this system does not know as an address is no host, which is as good.
-    assert "is no public address" in caught.value.message or "no host" in caught.value.message
+    assert "is at no public address" in caught.value.message or "no host" in caught.value.message
     assert not (tmp_path / "spooled").exists()
 
 
@@ -240,8 +240,9 @@ def test_a_name_is_refused_if_any_of_its_addresses_is(
         return [(*stream, ("93.184.216.34", 80)), (*stream, ("10.0.0.7", 80))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    with pytest.raises(UsageError, match=r"innocent\.example is at 10\.0\.0\.7"):
+    with pytest.raises(UsageError, match=r"innocent\.example is at no public") as caught:
         fetch("http://innocent.example/a.csv", tmp_path / "spooled", Fetching())
+    assert "10.0.0.7" not in caught.value.message  # where a name leads inside is nobody's business
 
 
 def test_a_name_is_resolved_once_and_the_checked_address_is_used(

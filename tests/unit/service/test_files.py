@@ -1,15 +1,19 @@
 """Files and uploads: whole or not there, bounded, forgotten in time, not missed by batches."""
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+import resource
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from tests.batchmaking import created, line, pieces_of, read, text_of, uploaded, with_project
 
-from nightkiln.core.errors import InputError, NotFound
+from nightkiln.core.errors import DiskError, InputError, NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile, Upload, UploadState
+from nightkiln.core.ids import ProjectId
 from nightkiln.service import files, uploads
 from nightkiln.service.context import Context
 from nightkiln.service.files import NewFile
@@ -144,6 +148,27 @@ async def test_parts_that_come_at_once_are_joined_in_the_order_that_is_named(
     assert not (context.home.uploads / upload.id).exists()
 
 
+async def test_an_upload_that_two_complete_at_once_is_one_file(context: Context) -> None:
+    upload = await begun(context, 3)
+    names = [await part(context, upload, b"abc")]
+    begins, goes_on = threading.Event(), threading.Event()
+
+    def slowly(size: int) -> bytes:
+        begins.set()
+        goes_on.wait(30)
+        return context.entropy(size)
+
+    late = Context(
+        context.store, context.home, project=context.project, clock=context.clock, entropy=slowly
+    )
+    second = asyncio.create_task(uploads.complete(late, upload.id, names))
+    await asyncio.to_thread(begins.wait, 30)
+    first = await uploads.complete(context, upload.id, names)  # and the parts are gone
+    goes_on.set()
+    assert await second == first
+    assert on_disk(context) == [first[1].id]
+
+
 async def refusal(attempt: Any) -> str:
     with pytest.raises(InputError) as refused:
         await attempt
@@ -225,3 +250,40 @@ async def test_pages_of_files_have_no_gaps(context: Context) -> None:
         page = Page(limit=2, after=piece[-1].id)
     assert sorted(found) == sorted(one.id for one in made)
     assert await files.pages(context, Page(limit=2), purpose=Purpose.USER_DATA) == ([], False)
+
+
+@contextlib.contextmanager
+def tiny_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 1,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [5000, 3_000_000], ids=["when it is sealed", "on its way"])
+async def test_a_file_that_the_disk_does_not_hold_leaves_nothing(
+    context: Context, size: int
+) -> None:
+    with tiny_disk(), pytest.raises(DiskError) as caught:
+        await files.receive(context, NEW, pieces_of(bytes(size)), most=size)
+    assert caught.value.full
+    assert on_disk(context) == []
+
+
+async def test_files_leave_the_reserve_of_the_disk_alone(context: Context) -> None:
+    upload = await uploads.begin(context, NewUpload(file=NEW, mime_type="x", size_bytes=len(DATA)))
+    part = await uploads.add_part(context, upload.id, pieces_of(DATA), most=len(DATA))
+    before = on_disk(context)
+    context.reserve_bytes = 1 << 60
+    assert context.of(ProjectId("other")).reserve_bytes == context.reserve_bytes
+    with pytest.raises(DiskError) as caught:
+        await files.receive(context, NEW, pieces_of(DATA), most=len(DATA))
+    assert caught.value.full
+    with pytest.raises(DiskError):
+        await uploads.complete(context, upload.id, [part.id])
+    assert on_disk(context) == before
+    context.reserve_bytes = 1
+    await uploads.complete(context, upload.id, [part.id])

@@ -1,22 +1,20 @@
-"""API keys: what is kept of them, how they end, what they may use, and the key of the home."""
+"""API keys: what is kept of them, how they end, and the key of the home."""
 
+import asyncio
 import hashlib
 import stat
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable
 
-import msgspec
 import pytest
-from tests.unit.service.conftest import Kilnful
 
 from nightkiln.core.access import ApiKey, KeyCaps, KeyId, Scope
-from nightkiln.core.errors import NotFound, QuotaError, UsageError
+from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.ids import ProjectId
-from nightkiln.core.job import Label
-from nightkiln.core.usage import NANOS_PER_USD, Totals
 from nightkiln.service import keys
 from nightkiln.service.context import Context
 from nightkiln.service.keys import KeyWish
-from nightkiln.store import jobs
+from nightkiln.store import keyuses
+from nightkiln.store.tx import Tx
 from nightkiln.testing.clock import FakeClock
 
 
@@ -139,32 +137,43 @@ async def test_the_key_of_the_home_is_not_rotated_behind_its_files_back(context:
         await keys.rotate(context, key, overlap_s=1)
 
 
-async def test_rows_are_capped_over_all_jobs_of_a_key(kiln: Kilnful) -> None:
-    context = kiln.context
-    made = (await keys.create(context, KeyWish(caps=KeyCaps(rows=30)))).key
-    await keys.check_caps(context, made, rows=30)
-    with pytest.raises(QuotaError, match="rows"):
-        await keys.check_caps(context, made, rows=31)
-    await kiln.ended(kiln.order(rows=20, label=Label(key=made.id)))
-    await kiln.ended(kiln.order(rows=25, name="other.txt"))
-    await keys.check_caps(context, made, rows=10)
-    with pytest.raises(QuotaError, match="rows"):
-        await keys.check_caps(context, made, rows=11)
+async def test_a_key_that_is_revoked_while_it_is_rotated_leaves_no_key(context: Context) -> None:
+    """The revoke comes after the look at the old key and before the new one is recorded."""
+    old = await keys.create(context, KeyWish())
+    rotating = asyncio.create_task(keys.rotate(Late(context, old.key.id), old.key.id, overlap_s=9))
+    with pytest.raises(UsageError, match="revoked"):
+        await rotating
+    assert list(await all_keys(context)) == [old.key.id]
 
 
-async def test_tokens_and_money_are_capped(kiln: Kilnful) -> None:
-    context = kiln.context
-    made = (await keys.create(context, KeyWish())).key
-    job = await kiln.accepted(kiln.order(label=Label(key=made.id)))
-    spent = Totals(input_tokens=70, output_tokens=30, cost_nanos=2 * NANOS_PER_USD)
-    other = msgspec.structs.replace(job, id=context.new_job_id(), spent=spent)
-    await context.store.write(lambda tx: jobs.insert(tx, other))
-    for caps, what in (
-        (KeyCaps(tokens=101), None),
-        (KeyCaps(tokens=100), "tokens"),
-        (KeyCaps(cost_usd=2.01), None),
-        (KeyCaps(cost_usd=2.0), "money"),
-    ):
-        key = msgspec.structs.replace(made, caps=caps)
-        with nullcontext() if what is None else pytest.raises(QuotaError, match=what):
-            await keys.check_caps(context, key, rows=1)
+async def test_a_rotated_key_has_used_what_the_old_one_has(context: Context) -> None:
+    old = await keys.create(context, KeyWish(caps=KeyCaps(rows=10)))
+    job = context.new_job_id()
+    await context.store.write(lambda tx: keyuses.put_rows(tx, old.key.id, job, 1, rows=7))
+    new = await keys.rotate(context, old.key.id, overlap_s=0)
+    assert (await context.store.read(lambda tx: keyuses.used(tx, new.key.id))).rows == 7
+
+
+class Late(Context):
+    """A context in which a key is revoked just before the next transaction that writes."""
+
+    def __init__(self, context: Context, key: KeyId) -> None:
+        super().__init__(
+            Revoking(context, key),  # type: ignore[arg-type]
+            context.home,
+            clock=context.clock,
+            entropy=context.entropy,
+        )
+
+
+class Revoking:
+    """A store that revokes a key before it writes."""
+
+    def __init__(self, context: Context, key: KeyId) -> None:
+        self._context = context
+        self._key = key
+        self.read = context.store.read
+
+    async def write(self, use_case: Callable[[Tx], Awaitable[None]]) -> None:
+        await keys.revoke(self._context, self._key)
+        await self._context.store.write(use_case)

@@ -13,12 +13,14 @@ from tests.batchmaking import (
     object_of,
     pieces_of,
     served,
+    settings_for,
     shown,
     text_of,
     uploaded,
     with_project,
 )
 
+from nightkiln.app.servedmodels import ServedModels
 from nightkiln.core.batches import Batch, Dialect
 from nightkiln.core.errors import NotFound
 from nightkiln.core.files import Purpose
@@ -36,6 +38,10 @@ from nightkiln.wire.openai.refusals import Refusal
 
 from .conftest import Kilnful
 
+PRICED = ServedModels(
+    settings_for("http://127.0.0.1:9/v1", "m", prices={"m": {"input": 1.0, "output": 2.0}})
+)
+
 
 async def job_of(context: Context, name: JobId | None) -> Job:
     assert name is not None
@@ -44,7 +50,7 @@ async def job_of(context: Context, name: JobId | None) -> Job:
 
 async def test_a_batch_and_its_job_are_one_under_two_names(context: Context) -> None:
     file = await uploaded(context, text_of(map(line, range(3))))
-    batch = await created(context, file, priority=0, budget_usd=2.5)
+    batch = await created(context, file, PRICED, priority=0, budget_usd=2.5)
     job = await job_of(context, batch.job)
     assert batch.id == job.id.replace("job_", "batch_")
     assert (job.spec.model, job.spec.keep_bodies, job.spec.label.priority) == ("m", True, 0)
@@ -53,6 +59,37 @@ async def test_a_batch_and_its_job_are_one_under_two_names(context: Context) -> 
     assert (order.endpoint, order.model, order.caps.cost_usd) == ("sim", "m", 2.5)
     found = await object_of(context, batch)
     assert (found.status, found.request_counts.total, found.model) == ("validating", 0, None)
+
+
+async def test_a_budget_without_a_price_fails_the_batch_and_says_what_to_do(
+    context: Context,
+) -> None:
+    file = await uploaded(context, text_of(map(line, range(3))))
+    batch = await created(context, file, budget_usd=2.5)
+    found = await object_of(context, batch)
+    assert (found.status, batch.job) == ("failed", None)
+    [error] = found.errors.data
+    assert (error.code, error.param) == ("unknown_price", "budget")
+    assert "model 'm'" in error.message
+    assert '[prices."MODEL"]' in error.message
+
+
+async def test_a_route_to_a_backend_that_is_not_there_is_refused_at_once(
+    context: Context,
+) -> None:
+    file = await uploaded(context, text_of([line(1)]))
+    new = NewBatch(
+        endpoint=URL,
+        window="24h",
+        expires_at=context.clock() + DAY_S,
+        input_file=file.id,
+        route=("sim", "nowhere"),
+        asked=asked(context, "route"),
+    )
+    found = await wirebatches.create(context, new, served(), lambda _url, _model: True)
+    assert isinstance(found, Refusal)
+    assert (found.status, found.param, found.code) == (400, "route", "invalid_value")
+    assert found.message == "There is no backend 'nowhere' here. Supported are 'sim'."
 
 
 async def test_the_same_file_twice_is_two_jobs(context: Context) -> None:

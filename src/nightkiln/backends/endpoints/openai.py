@@ -7,12 +7,13 @@ import ssl
 import time
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from nightkiln.backends.base import Encoder
 from nightkiln.backends.endpoints.enginepage import EnginePage, page_of
-from nightkiln.backends.transport import HttpReply, Pool, Target
+from nightkiln.backends.transport import Pool, Target
 from nightkiln.backends.transport.target import parsed_url
 from nightkiln.backends.transport.tls import shared_context
 from nightkiln.core.answer import Reply
@@ -27,6 +28,8 @@ from nightkiln.wire.tasks import DIALECTS
 
 FAULT_BODY_BYTES: Final = 4 * 1024  # of an error that is kept; thousands of rows may wait with one
 LAST_BODY_BYTES: Final = 64 * 1024  # of a fault that mostly ends its row, so that few are held
+_GONE: Final = "…".encode()
+_SECRET_BYTES: Final = 8  # shorter ones (EMPTY, none) are common words to servers without keys
 _LAST: Final = frozenset({FaultClass.PERMANENT, FaultClass.CONTENT, FaultClass.INCOMPLETE})
 _LIMITS_S: Final = 0.1  # how often the limits in the headers are read ...
 _NO_LIMITS_S: Final = 5.0  # ... or looked for, where there were none
@@ -68,7 +71,10 @@ class OpenAIEndpoint:
         self._name = settings.name or f"{target.host}:{target.port}"
         self._keep_bodies = settings.keep_bodies
         self._limits_at = 0.0  # by the monotonic clock; reading headers costs more than a reply
-        self._secrets = tuple(filter(None, (settings.credential, *settings.secrets)))
+        secrets = filter(None, (settings.credential, *settings.secrets))
+        forms = [form for secret in secrets for form in _forms_of(secret)]
+        self._secrets = tuple(form for form in forms if len(form) >= _SECRET_BYTES)
+        self._words = tuple(form for form in forms if len(form) < _SECRET_BYTES)
 
     def __repr__(self) -> str:
         return f"OpenAIEndpoint({self._name!r})"
@@ -90,12 +96,17 @@ class OpenAIEndpoint:
         if isinstance(reply, Fault):
             return reply
         if reply.status != 200:
-            fault = classify(reply.status, reply.headers(), reply.body, now=time.time())
-            return self._kept(fault, reply)
+            body = self._clean(reply.body)
+            fault = classify(reply.status, reply.headers(), body, now=time.time())
+            return self._kept(fault, body)
         answer = parse(reply.body, keep_body=self._keep_bodies)
         if isinstance(answer, Fault):
-            return self._kept(answer, reply)
+            body = self._clean(reply.body)
+            again = parse(body, keep_body=self._keep_bodies)
+            return self._kept(again if isinstance(again, Fault) else answer, body)
         request_id, limits = reply.header(b"x-request-id"), None
+        if request_id:
+            request_id = self._clean(request_id.encode()).decode()
         if (now := time.monotonic()) >= self._limits_at:
             limits = limits_of(reply.headers())
             self._limits_at = now + (_LIMITS_S if limits else _NO_LIMITS_S)
@@ -112,25 +123,47 @@ class OpenAIEndpoint:
         """How busy the engine is, or None, by `deadline` (event loop time)."""
         return None if self._engine is None else await self._engine.load(deadline=deadline)
 
-    def _kept(self, fault: Fault, reply: HttpReply) -> Fault:
-        """The fault with its reply where that is wanted. Some servers repeat the credential."""
-        said, body = fault.message, reply.body
+    def _clean(self, said: bytes) -> bytes:
+        """Somebody's words without our credential, which some servers repeat.
+
+        Before anything is read of them: what is cut to a length or written otherwise
+        could not be recognised any more.
+        """
         for secret in self._secrets:
             if secret in said:
-                said = said.replace(secret, "…")
+                said = said.replace(secret, _GONE)
+        return said
+
+    def _kept(self, fault: Fault, body: bytes) -> Fault:
+        """The fault with its body where that is wanted. Credentials of few letters go as well.
+
+        They may be part of any word, so they go only from what is shown.
+        """
+        message = fault.message
+        for word in self._words:
+            message = message.replace(word.decode(), "…")
+        if message != fault.message:
+            fault = msgspec.structs.replace(fault, message=message)
         room = LAST_BODY_BYTES if fault.kind in _LAST else FAULT_BODY_BYTES
         unreadable = fault.kind is FaultClass.PROTOCOL
         if not self._keep_bodies or unreadable or len(body) > room:
-            return fault if said is fault.message else msgspec.structs.replace(fault, message=said)
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), "…".encode())
-        return msgspec.structs.replace(fault, message=said, body=body)
+            return fault
+        for word in self._words:
+            body = body.replace(word, _GONE)
+        return msgspec.structs.replace(fault, body=body)
 
     async def aclose(self) -> None:
         """Close all connections. Safe to call twice."""
         await self._pool.aclose()
         if self._engine is not None:
             await self._engine.aclose()
+
+
+def _forms_of(secret: str) -> tuple[bytes, ...]:
+    """A secret as it may stand in a text, in JSON and in a URL."""
+    in_json = msgspec.json.encode(secret)[1:-1]
+    forms = (secret.encode(), in_json, in_json.replace(b"/", rb"\/"), quote(secret).encode())
+    return tuple(dict.fromkeys((*forms, quote(secret, safe="").encode())))
 
 
 def url_of(url: str, path: str) -> str:

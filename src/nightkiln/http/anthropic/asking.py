@@ -33,9 +33,8 @@ def refused(status: int, message: str) -> Refuse:
 
 
 async def _version(
-    said: Annotated[
-        str | None, Header(alias=HEADER, description="Required: " + " or ".join(Version))
-    ] = None,
+    # `described` says of it that it is required; here it is not, so that we say it in our words.
+    said: Annotated[str | None, Header(alias=HEADER, include_in_schema=False)] = None,
 ) -> Version:
     return good(version_of(said))
 

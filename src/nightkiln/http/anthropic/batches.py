@@ -6,10 +6,8 @@ the parts of the job, a piece at a time.
 
 import asyncio
 import hashlib
-import mmap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -20,17 +18,24 @@ from nightkiln.core.errors import InputError, NotFound
 from nightkiln.http.access import Reader, Serving, Writer
 from nightkiln.http.answers import json_bytes
 from nightkiln.http.anthropic.asking import Versioned, good, refused, rules_of
-from nightkiln.http.anthropic.described import BATCH_BODY
+from nightkiln.http.anthropic.described import (
+    BATCH,
+    BATCH_BODY,
+    BATCH_DELETED,
+    BATCHES_PAGE,
+    RESULTS,
+    VERSIONED,
+)
 from nightkiln.http.anthropic.streaming import LinesAnswer
 from nightkiln.http.parts import Parts
 from nightkiln.http.visit import Caller
-from nightkiln.service import anthropicbatches, files, keys, wirebatches
+from nightkiln.service import anthropicbatches, files, wirebatches
 from nightkiln.service.anthropicbatches import NewMessages, object_of
+from nightkiln.service.anthropicresults import result_lines
 from nightkiln.service.wirebatches import Shown
 from nightkiln.store.paging import Page
 from nightkiln.vault.arrivals import Sealed
 from nightkiln.wire.anthropic import batch as wire
-from nightkiln.wire.anthropic.create import Created, read_create
 from nightkiln.wire.anthropic.rules import Version
 from nightkiln.wire.openai.repeats import Asked, key_of, retries_of
 
@@ -43,7 +48,7 @@ _IN_PROGRESS: Final = "batch_in_progress"
 _Mark = Annotated[str | None, Query(max_length=200)]
 
 
-@router.post("/messages/batches", openapi_extra=BATCH_BODY)
+@router.post("/messages/batches", openapi_extra=BATCH_BODY, responses=BATCH)
 async def create_batch(
     request: Request, caller: Writer, parts: Serving, version: Versioned
 ) -> Response:
@@ -57,8 +62,6 @@ async def create_batch(
             retries=retries_of(request.headers),
             at=parts.clock(),
         )
-        if await wirebatches.repeated(caller.context, asked) is None:
-            await _check_caps(caller, document)
         new = NewMessages(
             rules=rules_of(version, parts),
             expires_at=asked.at + wire.WINDOW_S,
@@ -94,24 +97,7 @@ def _anything(_url: str, _model: str) -> bool:
     return True
 
 
-async def _check_caps(caller: Caller, document: Sealed) -> None:
-    """Raise QuotaError for what is past the caps of the key; sending it again is no use."""
-    rows = 0
-    if caller.key.caps.rows is not None:
-        rows = await asyncio.to_thread(_requests_in, document.path)
-    await keys.check_caps(caller.context, caller.key, rows=rows)
-
-
-def _requests_in(document: Path) -> int:
-    """How many requests a document holds; none where it is refused anyway. Blocking."""
-    if not document.stat().st_size:
-        return 0
-    with document.open("rb") as data:
-        created = read_create(memoryview(mmap.mmap(data.fileno(), 0, prot=mmap.PROT_READ)))
-    return len(created.requests) if isinstance(created, Created) else 0
-
-
-@router.get("/messages/batches")
+@router.get("/messages/batches", openapi_extra=VERSIONED, responses=BATCHES_PAGE)
 async def list_batches(
     caller: Reader,
     parts: Serving,
@@ -136,13 +122,13 @@ async def list_batches(
     return json_bytes(wire.batch_page([object_of(one) for one in found], has_more=more))
 
 
-@router.get("/messages/batches/{batch_id}")
+@router.get("/messages/batches/{batch_id}", openapi_extra=VERSIONED, responses=BATCH)
 async def get_batch(batch_id: str, caller: Reader, _: Versioned) -> Response:
     """Describe a batch."""
     return _object(await _shown(caller, batch_id))
 
 
-@router.post("/messages/batches/{batch_id}/cancel")
+@router.post("/messages/batches/{batch_id}/cancel", openapi_extra=VERSIONED, responses=BATCH)
 async def cancel_batch(batch_id: str, caller: Writer, parts: Serving, _: Versioned) -> Response:
     """Cancel a batch. What has an answer by then keeps it; a batch that has ended stays so."""
     try:
@@ -153,7 +139,7 @@ async def cancel_batch(batch_id: str, caller: Writer, parts: Serving, _: Version
     return _object(shown)
 
 
-@router.delete("/messages/batches/{batch_id}")
+@router.delete("/messages/batches/{batch_id}", openapi_extra=VERSIONED, responses=BATCH_DELETED)
 async def delete_batch(batch_id: str, caller: Writer, _: Versioned) -> Response:
     """Delete a batch that has ended, and its results."""
     shown = await _shown(caller, batch_id)
@@ -169,13 +155,13 @@ async def delete_batch(batch_id: str, caller: Writer, _: Versioned) -> Response:
     return json_bytes(wire.deleted_object(object_of(shown).job))
 
 
-@router.get("/messages/batches/{batch_id}/results")
+@router.get("/messages/batches/{batch_id}/results", openapi_extra=VERSIONED, responses=RESULTS)
 async def get_results(batch_id: str, caller: Reader, _: Versioned) -> Response:
     """The results of a batch that has ended, a line each, in the order of its requests."""
     shown = await _shown(caller, batch_id)
     if shown.batch.ended_at is None:
         raise refused(_MISSING, f"Batch {batch_id} has no results before it has ended.")
-    lines = anthropicbatches.result_lines(caller.context, shown)
+    lines = result_lines(caller.context, shown)
     return await LinesAnswer.of(lines)
 
 

@@ -6,14 +6,14 @@ from typing import Final, Self
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-_TYPE: Final = "application/x-jsonl"
+LINES_TYPE: Final = "application/x-jsonl"
 
 
 class LinesAnswer(StreamingResponse):
     """Sends lines that somebody makes. Its first piece is there before the answer begins."""
 
     def __init__(self, first: bytes, lines: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(_all(first, lines), media_type=_TYPE)
+        super().__init__(_all(first, lines), media_type=LINES_TYPE)
         self._lines = lines
 
     @classmethod

@@ -12,10 +12,10 @@ from nightkiln.core.request import WireBody
 from nightkiln.http.access import Reader, Serving
 from nightkiln.http.answers import json_bytes
 from nightkiln.http.anthropic.asking import Versioned, refused, rules_of
-from nightkiln.http.anthropic.described import COUNT_BODY
+from nightkiln.http.anthropic.described import COUNT_BODY, TOKENS
 from nightkiln.http.parts import Parts
 from nightkiln.service.answering import Served
-from nightkiln.service.anthropicbatches import rules_for
+from nightkiln.service.anthropicsplitting import rules_for
 from nightkiln.wire.anthropic.batch import tokens_object
 from nightkiln.wire.anthropic.params import model_of, translate_count
 from nightkiln.wire.anthropic.rules import Rules
@@ -26,7 +26,7 @@ _MISSING: Final = 404
 _NOT_HERE: Final = 501
 
 
-@router.post("/messages/count_tokens", openapi_extra=COUNT_BODY)
+@router.post("/messages/count_tokens", openapi_extra=COUNT_BODY, responses=TOKENS)
 async def count_tokens(
     request: Request, caller: Reader, parts: Serving, version: Versioned
 ) -> Response:

@@ -17,13 +17,14 @@ from nightkiln.core.errors import NotFound
 from nightkiln.core.job import Job
 from nightkiln.http.access import Reader, Serving
 from nightkiln.http.answers import json_answer
-from nightkiln.http.native.described import gives
+from nightkiln.http.native.described import gives, gives_events
 from nightkiln.http.native.jobs import Limit
 from nightkiln.http.parts import Phase
+from nightkiln.http.streams import AGAIN_S, Counted, is_still_good
 from nightkiln.service.api import CommitEvent, Events, JobObject, job_object
 from nightkiln.service.context import Context
 from nightkiln.service.naming import find_job
-from nightkiln.service.viewing import view_of
+from nightkiln.service.viewing import seen
 from nightkiln.store import chunks
 
 router: Final = APIRouter(tags=["events"])
@@ -56,7 +57,7 @@ async def list_events(
             break
         await asyncio.sleep(_LOOK_S)
     last = data[-1].seq if data else after
-    return json_answer(Events(data=data, last=last, job=job_object(view_of(context, job))))
+    return json_answer(Events(data=data, last=last, job=job_object(await seen(context, job))))
 
 
 async def _known(job_id: str, caller: Reader) -> Job:
@@ -64,18 +65,28 @@ async def _known(job_id: str, caller: Reader) -> Job:
     return await find_job(caller.context, job_id)
 
 
-@router.get("/jobs/{job_id}/events/stream", response_class=EventSourceResponse)
+@router.get(
+    "/jobs/{job_id}/events/stream",
+    response_class=EventSourceResponse,
+    **gives_events(),
+)
 async def stream_events(
     job: Annotated[Job, Depends(_known)],
     caller: Reader,
     parts: Serving,
+    _counted: Counted,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream commits and changes of the job until it is over, as server-sent events."""
     context, loop = caller.context, asyncio.get_running_loop()
     seq = _seq_of(last_event_id)
     until, spoke, told = loop.time() + _LONGEST_S, loop.time(), None
+    good_until = loop.time() + AGAIN_S
     while loop.time() < until and parts.standing.phase is not Phase.DRAINING:
+        if loop.time() >= good_until:
+            if not await is_still_good(parts, caller):
+                return
+            good_until = loop.time() + AGAIN_S
         try:
             found = await find_job(context, job.id)
         except NotFound:
@@ -84,7 +95,7 @@ async def stream_events(
         for one in commits:
             seq, spoke = one.seq, loop.time()
             yield _event("commit", one, seq)
-        shown = job_object(view_of(context, found))
+        shown = job_object(await seen(context, found))
         if shown != told:
             told, spoke = shown, loop.time()
             yield _event("job", shown, None)

@@ -9,7 +9,7 @@ from nightkiln.core.files import FileId, Purpose
 from nightkiln.http.access import Reader, Serving, Writer
 from nightkiln.http.answers import json_answer
 from nightkiln.http.downloads import download
-from nightkiln.http.native.described import TAKES_BYTES, gives, gives_bytes
+from nightkiln.http.native.described import TAKES_BYTES, gives, gives_file
 from nightkiln.http.native.jobs import Limit
 from nightkiln.service import files
 from nightkiln.service.api import Deleted, FileObject, Page, file_object
@@ -52,7 +52,7 @@ async def get_file(file_id: str, caller: Reader) -> Response:
     return json_answer(file_object(await files.get(caller.context, FileId(file_id))))
 
 
-@router.get("/files/{file_id}/content", **gives_bytes("application/octet-stream"))
+@router.get("/files/{file_id}/content", **gives_file())
 async def get_content(file_id: str, request: Request, caller: Reader) -> Response:
     """Download a file, or a range of it."""
     return await download(await files.open_file(caller.context, FileId(file_id)), request.headers)

@@ -1,18 +1,18 @@
-"""/api/v1/keys: API keys of the caller's project, for admins."""
+"""/api/v1/keys: API keys of the caller's project, for admins; and links to the pages."""
 
 from typing import Annotated, Final
 
-import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from nightkiln.core.access import KeyId
-from nightkiln.http.access import Admin
+from nightkiln.http.access import SIGN_IN, Admin, Reader, Serving
 from nightkiln.http.answers import json_answer
 from nightkiln.http.native.bodies import body_of
 from nightkiln.http.native.described import gives, takes
+from nightkiln.http.sessions import LINK_S
 from nightkiln.service import keys
-from nightkiln.service.api import KeyObject, KeyWanted, Page, Rotating, key_object
+from nightkiln.service.api import KeyObject, KeyWanted, Page, Rotating, SignInLink, key_object
 from nightkiln.service.keys import KeyWish
 
 router: Final = APIRouter(tags=["keys"])
@@ -22,10 +22,14 @@ router: Final = APIRouter(tags=["keys"])
     "/keys", status_code=201, openapi_extra=takes(KeyWanted), **gives(KeyObject, status=201)
 )
 async def create_key(request: Request, caller: Admin) -> Response:
-    """Make a key for the project. Its text is shown here and never again."""
+    """Make a key for the project, or for the one that is named. Its text is shown only here."""
     said = await body_of(request, KeyWanted)
-    wish = msgspec.structs.replace(
-        msgspec.convert(said, KeyWish, from_attributes=True), project=caller.project
+    wish = KeyWish(
+        name=said.name,
+        scope=said.scope,
+        project=said.project or caller.project,
+        lives_s=said.lives_s,
+        caps=said.caps,
     )
     made = await keys.create(caller.context, wish)
     return json_answer(key_object(made.key, made.text), status=201)
@@ -49,6 +53,13 @@ async def rotate_key(key_id: str, request: Request, caller: Admin) -> Response:
     said = await body_of(request, Rotating, empty=Rotating())
     made = await keys.rotate(caller.context, KeyId(key_id), overlap_s=said.overlap_s)
     return json_answer(key_object(made.key, made.text))
+
+
+@router.post("/keys/link", **gives(SignInLink))
+async def make_link(caller: Reader, parts: Serving) -> Response:
+    """Make a link that signs a browser in to the pages, once, with the key that asks for it."""
+    token = parts.sessions.new_link(caller.key.sha256, now=parts.clock())
+    return json_answer(SignInLink(path=f"{SIGN_IN}/{token}", lives_s=LINK_S))
 
 
 @router.delete("/keys/{key_id}", **gives(KeyObject))

@@ -4,11 +4,23 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from nightkiln.http.native import events, files, jobs, keys, overview, rows, webhooks
+from nightkiln.http.native import (
+    dataset,
+    events,
+    files,
+    jobs,
+    keys,
+    overview,
+    rows,
+    scans,
+    webhooks,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs.router,
     rows.router,
+    scans.router,
+    dataset.router,
     events.router,
     files.router,
     keys.router,

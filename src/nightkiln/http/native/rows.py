@@ -75,7 +75,7 @@ async def list_rows(  # noqa: PLR0913 - one for each filter
 async def list_faults(
     job_id: str,
     caller: Reader,
-    rows: Annotated[int, Query(ge=0, le=1000, description="how many to list one by one")] = 0,
+    rows: Annotated[int, Query(ge=0, le=100_000, description="how many to list one by one")] = 0,
     fault: Texts = (),
     show_input: Annotated[bool, Query(description="with what was asked, clipped")] = False,
 ) -> Response:
@@ -93,11 +93,23 @@ async def count_bad_rows(job_id: str, caller: Reader) -> Response:
     return json_answer(BadRows(count=found))
 
 
+@router.get("/jobs/{job_id}/bad-rows/lines", **gives_bytes(_TYPES["jsonl"]))
+async def get_bad_rows(job_id: str, caller: Reader) -> Response:
+    """Download these rows as JSON lines: row, line, reason, and the text as it was."""
+    job, context = await find_job(caller.context, job_id), caller.context
+
+    async def make(path: Path) -> int:
+        return await asyncio.to_thread(badrows.write, context.files(job.id), str(path))
+
+    name = f"{job.id}.bad-rows.jsonl"
+    return await made(context, make, media_type=_TYPES["jsonl"], name=name, suffix=".jsonl")
+
+
 @router.get("/jobs/{job_id}/results", **gives_bytes(*_TYPES.values()))
 async def get_results(  # noqa: PLR0913 - what is written, and how
     job_id: str,
     caller: Reader,
-    format: Annotated[str, Query(description=f"one of {', '.join(_TYPES)}")] = "jsonl",  # noqa: A002
+    format: Annotated[str, Query(json_schema_extra={"enum": list(_TYPES)})] = "jsonl",  # noqa: A002
     partial: Partial = False,
     where: Texts = (),
     limit: Annotated[int | None, Query(ge=1, description="the first so many of these")] = None,

@@ -55,9 +55,9 @@ class DeliveryObject(msgspec.Struct, frozen=True, kw_only=True):
 async def create_webhook(request: Request, caller: Writer, parts: Serving) -> Response:
     """Register a URL that is told when a batch ends. The secret is shown here and never again."""
     new = await body_of(request, NewWebhook)
-    if parts.reaching is None:
+    if parts.reaching is None or parts.outward is None:
         raise MissingExtra("this server sends no events")
-    made = await webhooks.register(caller.context, new, parts.reaching)
+    made = await webhooks.register(caller.context, new, parts.reaching, parts.outward)
     return json_answer(_shown(made, secret=made.secret), status=201)
 
 

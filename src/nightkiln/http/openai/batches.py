@@ -11,11 +11,19 @@ from nightkiln.core.files import FileId
 from nightkiln.http.access import Reader, Serving, Writer
 from nightkiln.http.answers import json_answer
 from nightkiln.http.errors import Refuse
-from nightkiln.http.openai.described import BATCH_BODY, BATCH_LINES, BATCH_LIST
+from nightkiln.http.openai.described import (
+    BATCH,
+    BATCH_BODY,
+    BATCH_LINES,
+    BATCH_LIST,
+    BATCHES_PAGE,
+    LINES,
+    MOST_ROWS,
+)
 from nightkiln.http.openai.shaping import batch_object, good, page_object
 from nightkiln.http.parts import Parts
 from nightkiln.http.visit import Caller
-from nightkiln.service import files, keys, wirebatches, wirelines
+from nightkiln.service import batchrecords, files, wirebatches, wirelines
 from nightkiln.service.wirebatches import NewBatch, Shown
 from nightkiln.store.paging import Page
 from nightkiln.wire.openai import fields, orders
@@ -26,11 +34,10 @@ from nightkiln.wire.openai.repeats import Asked, key_of, retries_of
 
 router: Final = APIRouter(tags=["OpenAI: batches"])
 _CANCELS: Final = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
-_MOST_ROWS: Final = 1 << 40
 _LINES: Final = "application/jsonl"
 
 
-@router.post("/batches", openapi_extra=BATCH_BODY)
+@router.post("/batches", openapi_extra=BATCH_BODY, responses=BATCH)
 async def create_batch(request: Request, caller: Writer, parts: Serving) -> Response:
     """Make a batch; a create that is sent again is the same batch."""
     now = parts.clock()
@@ -43,16 +50,19 @@ async def create_batch(request: Request, caller: Writer, parts: Serving) -> Resp
         retries=retries_of(request.headers),
         at=now,
     )
-    batch = good(await wirebatches.repeated(caller.context, asked))
+    batch = good(await batchrecords.repeated(caller.context, asked))
     if batch is None:
-        await _check_caps(caller, wanted)
-        new = _new_batch(caller, wanted, asked)
-        batch = good(await wirebatches.create(caller.context, new, parts.models, _anything))
+        lines = await _lines_of(caller, FileId(wanted.input_file_id))
+        new = _new_batch(caller, wanted, asked, lines=lines)
+        try:
+            batch = good(await wirebatches.create(caller.context, new, parts.models, _anything))
+        except QuotaError as error:
+            raise _past_caps(error) from error
         _wake(parts)
     return json_answer(await _shown(caller, batch.id))
 
 
-def _new_batch(caller: Caller, wanted: CreateBatch, asked: Asked) -> NewBatch:
+def _new_batch(caller: Caller, wanted: CreateBatch, asked: Asked, *, lines: int) -> NewBatch:
     priority = wanted.settings.priority
     return NewBatch(
         endpoint=wanted.endpoint,
@@ -66,6 +76,7 @@ def _new_batch(caller: Caller, wanted: CreateBatch, asked: Asked) -> NewBatch:
         route=wanted.settings.route,
         asked=asked,
         key=caller.key.id,
+        lines=lines,
     )
 
 
@@ -74,28 +85,26 @@ def _anything(_url: str, _model: str) -> bool:
     return True
 
 
-async def _check_caps(caller: Caller, wanted: CreateBatch) -> None:
-    """Refuse what is past the caps of the key. Raises Refuse; sending it again is no use."""
-    rows = 0
-    if caller.key.caps.rows is not None:
-        rows = await _lines_of(caller, FileId(wanted.input_file_id))
-    try:
-        await keys.check_caps(caller.context, caller.key, rows=rows)
-    except QuotaError as error:
-        message = f"{error.message[:1].upper()}{error.message[1:]}."
-        raise Refuse(
-            Refusal(
-                status=429,
-                message=message,
-                type="insufficient_quota",
-                code="insufficient_quota",
-                retry=False,
-            )
-        ) from error
+def _past_caps(error: QuotaError) -> Refuse:
+    """The refusal of what is past the caps of a key; sending it again is no use."""
+    return Refuse(
+        Refusal(
+            status=429,
+            message=f"{error.message[:1].upper()}{error.message[1:]}.",
+            type="insufficient_quota",
+            code="insufficient_quota",
+            retry=False,
+        )
+    )
 
 
 async def _lines_of(caller: Caller, file: FileId) -> int:
-    """The lines of a file; none where there is no file, which shows in the batch."""
+    """The lines of a file, for a key whose rows are capped; none where there is no file.
+
+    That shows in the batch, and so does what is wrong with the lines.
+    """
+    if caller.key.caps.rows is None:
+        return 0
     try:
         opened = await files.open_file(caller.context, file)
     except NotFound:
@@ -107,7 +116,7 @@ async def _lines_of(caller: Caller, file: FileId) -> int:
     return lines + (last != b"\n")
 
 
-@router.get("/batches", openapi_extra=BATCH_LIST)
+@router.get("/batches", openapi_extra=BATCH_LIST, responses=BATCHES_PAGE)
 async def list_batches(request: Request, caller: Reader, parts: Serving) -> Response:
     """List batches, the newest first."""
     asked = good(orders.read_listing(request.query_params, orders.BATCHES))
@@ -120,13 +129,13 @@ async def list_batches(request: Request, caller: Reader, parts: Serving) -> Resp
     return json_answer(page_object(there, more=more))
 
 
-@router.get("/batches/{batch_id}")
+@router.get("/batches/{batch_id}", responses=BATCH)
 async def get_batch(batch_id: str, caller: Reader) -> Response:
     """Describe a batch."""
     return json_answer(await _shown(caller, batch_id))
 
 
-@router.post("/batches/{batch_id}/cancel")
+@router.post("/batches/{batch_id}/cancel", responses=BATCH)
 async def cancel_batch(batch_id: str, caller: Writer, parts: Serving) -> Response:
     """Cancel a batch. What has an answer by then is in its files."""
     try:
@@ -140,13 +149,13 @@ async def cancel_batch(batch_id: str, caller: Writer, parts: Serving) -> Respons
     return json_answer(batch)
 
 
-@router.get("/batches/{batch_id}/lines", openapi_extra=BATCH_LINES)
+@router.get("/batches/{batch_id}/lines", openapi_extra=BATCH_LINES, responses=LINES)
 async def get_lines(batch_id: str, request: Request, caller: Reader) -> Response:
     """The lines of a batch so far, replies and failures in the order of the input.
 
     `after` is how many of them the caller has. No part of OpenAI's API.
     """
-    after = fields.whole(request.query_params, "after", least=0, most=_MOST_ROWS)
+    after = fields.whole(request.query_params, "after", least=0, most=MOST_ROWS)
     try:
         lines = await wirelines.lines(caller.context, BatchId(batch_id), after=after or 0)
     except NotFound as error:

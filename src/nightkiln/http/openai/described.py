@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from nightkiln.http.described import answers_bytes, answers_json, schema_of
+from nightkiln.wire.openai import objects
 from nightkiln.wire.openai.creation import ENDPOINTS
 from nightkiln.wire.openai.orders import BATCHES, FILES, PURPOSES, ListKind
 
@@ -14,6 +16,7 @@ _EXPIRY: Final[_Description] = {
     "required": ["anchor", "seconds"],
     "properties": {"anchor": {"type": "string", "enum": ["created_at"]}, "seconds": _WHOLE},
 }
+MOST_ROWS: Final = 1 << 40  # of a batch that anybody may ask for
 _PURPOSE: Final[_Description] = {"type": "string", "enum": list(PURPOSES)}
 
 
@@ -50,7 +53,7 @@ FILE_LIST: Final = _query(
 UPLOAD_BODY: Final = _body(
     _JSON,
     ["bytes", "filename", "mime_type", "purpose"],
-    bytes=_WHOLE,
+    bytes={"type": "integer", "minimum": 1},
     filename=_TEXT,
     mime_type=_TEXT,
     purpose=_PURPOSE,
@@ -58,12 +61,15 @@ UPLOAD_BODY: Final = _body(
 )
 PART_FORM: Final = _body(_FORM, ["data"], data=_BINARY)
 UPLOAD_END_BODY: Final = _body(
-    _JSON, ["part_ids"], part_ids={"type": "array", "items": _TEXT}, md5=_TEXT
+    _JSON,
+    ["part_ids"],
+    part_ids={"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True},
+    md5=_TEXT,
 )
 BATCH_BODY: Final = _body(
     _JSON,
     ["input_file_id", "endpoint", "completion_window"],
-    input_file_id=_TEXT,
+    input_file_id={"type": "string", "minLength": 1},
     endpoint={"type": "string", "enum": list(ENDPOINTS)},
     completion_window=_TEXT,
     metadata={"type": "object", "additionalProperties": _TEXT},
@@ -80,4 +86,17 @@ BATCH_BODY: Final = _body(
     },
 )
 BATCH_LIST: Final = _query(after=_TEXT, limit=_limit(BATCHES))
-BATCH_LINES: Final = _query(after={"type": "integer", "minimum": 0, "default": 0})
+BATCH_LINES: Final = _query(
+    after={"type": "integer", "minimum": 0, "maximum": MOST_ROWS, "default": 0}
+)
+
+FILE: Final = answers_json(schema_of(objects.File))
+FILES_PAGE: Final = answers_json(schema_of(objects.Page[objects.File]))
+FILE_DELETED: Final = answers_json(schema_of(objects.FileDeleted))
+UPLOAD: Final = answers_json(schema_of(objects.Upload))
+UPLOAD_PART: Final = answers_json(schema_of(objects.UploadPart))
+BATCH: Final = answers_json(schema_of(objects.Batch))
+BATCHES_PAGE: Final = answers_json(schema_of(objects.Page[objects.Batch]))
+LINES: Final = answers_bytes("application/jsonl")
+MODEL: Final = answers_json(schema_of(objects.Model))
+MODELS: Final = answers_json(schema_of(objects.ModelList))

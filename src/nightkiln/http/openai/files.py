@@ -9,10 +9,17 @@ from nightkiln.core.errors import InputError, NotFound
 from nightkiln.core.files import FileId, Purpose
 from nightkiln.http.access import Reader, Serving, Writer
 from nightkiln.http.answers import json_answer
+from nightkiln.http.described import download_answers
 from nightkiln.http.downloads import download
 from nightkiln.http.errors import Refuse
 from nightkiln.http.multipart import Form
-from nightkiln.http.openai.described import FILE_FORM, FILE_LIST
+from nightkiln.http.openai.described import (
+    FILE,
+    FILE_DELETED,
+    FILE_FORM,
+    FILE_LIST,
+    FILES_PAGE,
+)
 from nightkiln.http.openai.shaping import file_object, good, page_object
 from nightkiln.service import files
 from nightkiln.service.files import NewFile
@@ -27,7 +34,7 @@ router: Final = APIRouter(tags=["OpenAI: files"])
 _PURPOSES: Final = frozenset(str(one) for one in Purpose)
 
 
-@router.post("/files", openapi_extra=FILE_FORM)
+@router.post("/files", openapi_extra=FILE_FORM, responses=FILE)
 async def create_file(request: Request, caller: Writer, parts: Serving) -> Response:
     """Upload a file."""
     most = parts.settings.max_upload_bytes
@@ -43,7 +50,7 @@ async def create_file(request: Request, caller: Writer, parts: Serving) -> Respo
     return json_answer(file_object(made))
 
 
-@router.get("/files", openapi_extra=FILE_LIST)
+@router.get("/files", openapi_extra=FILE_LIST, responses=FILES_PAGE)
 async def list_files(request: Request, caller: Reader, parts: Serving) -> Response:
     """List files, the newest first unless asked otherwise."""
     asked = good(orders.read_listing(request.query_params, orders.FILES))
@@ -62,7 +69,7 @@ async def list_files(request: Request, caller: Reader, parts: Serving) -> Respon
     return json_answer(page_object([file_object(file) for file in found], more=more))
 
 
-@router.get("/files/{file_id}")
+@router.get("/files/{file_id}", responses=FILE)
 async def get_file(file_id: str, caller: Reader) -> Response:
     """Describe a file."""
     try:
@@ -71,7 +78,7 @@ async def get_file(file_id: str, caller: Reader) -> Response:
         raise Refuse(no_such_file(file_id)) from error
 
 
-@router.delete("/files/{file_id}")
+@router.delete("/files/{file_id}", responses=FILE_DELETED)
 async def delete_file(file_id: str, caller: Writer) -> Response:
     """Delete a file. Batches that read it go on."""
     try:
@@ -81,7 +88,7 @@ async def delete_file(file_id: str, caller: Writer) -> Response:
     return json_answer(FileDeleted(id=file_id))
 
 
-@router.get("/files/{file_id}/content")
+@router.get("/files/{file_id}/content", responses=download_answers())
 async def get_content(file_id: str, request: Request, caller: Reader) -> Response:
     """Download a file, or a range of it."""
     try:

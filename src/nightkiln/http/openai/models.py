@@ -8,6 +8,7 @@ from starlette.responses import Response
 from nightkiln.http.access import Reader, Serving
 from nightkiln.http.answers import json_answer
 from nightkiln.http.errors import Refuse
+from nightkiln.http.openai.described import MODEL, MODELS
 from nightkiln.wire.openai.objects import Model, ModelList
 from nightkiln.wire.openai.refusals import no_such_model
 
@@ -16,13 +17,13 @@ _OWNER: Final = "nightkiln"
 _CREATED: Final = 0  # when somebody trained it is not known here
 
 
-@router.get("/models")
+@router.get("/models", responses=MODELS)
 async def list_models(_caller: Reader, parts: Serving) -> Response:
     """List the models that batches may name."""
     return json_answer(ModelList(data=tuple(_model(name) for name in parts.models.names())))
 
 
-@router.get("/models/{model:path}")
+@router.get("/models/{model:path}", responses=MODEL)
 async def get_model(model: str, _caller: Reader, parts: Serving) -> Response:
     """Describe a model."""
     if model not in parts.models.names():

@@ -12,7 +12,13 @@ from nightkiln.http.access import Serving, Writer
 from nightkiln.http.answers import json_answer
 from nightkiln.http.errors import Refuse
 from nightkiln.http.multipart import Form
-from nightkiln.http.openai.described import PART_FORM, UPLOAD_BODY, UPLOAD_END_BODY
+from nightkiln.http.openai.described import (
+    PART_FORM,
+    UPLOAD,
+    UPLOAD_BODY,
+    UPLOAD_END_BODY,
+    UPLOAD_PART,
+)
 from nightkiln.http.openai.files import larger_than, new_file
 from nightkiln.http.openai.shaping import good, upload_object
 from nightkiln.service import uploads
@@ -26,7 +32,7 @@ _CLOSED: Final = "upload_"
 _PARAMS: Final = {"part_not_found": "part_ids", "size_mismatch": "bytes", "md5_mismatch": "md5"}
 
 
-@router.post("/uploads", openapi_extra=UPLOAD_BODY)
+@router.post("/uploads", openapi_extra=UPLOAD_BODY, responses=UPLOAD)
 async def create_upload(request: Request, caller: Writer, parts: Serving) -> Response:
     """Begin a file that comes in parts."""
     most = parts.settings.max_upload_bytes
@@ -35,7 +41,7 @@ async def create_upload(request: Request, caller: Writer, parts: Serving) -> Res
     return json_answer(upload_object(await uploads.begin(caller.context, new)))
 
 
-@router.post("/uploads/{upload_id}/parts", openapi_extra=PART_FORM)
+@router.post("/uploads/{upload_id}/parts", openapi_extra=PART_FORM, responses=UPLOAD_PART)
 async def add_part(upload_id: str, request: Request, caller: Writer, parts: Serving) -> Response:
     """Add a part."""
     most = parts.settings.max_upload_bytes
@@ -49,7 +55,7 @@ async def add_part(upload_id: str, request: Request, caller: Writer, parts: Serv
     return json_answer(said)
 
 
-@router.post("/uploads/{upload_id}/complete", openapi_extra=UPLOAD_END_BODY)
+@router.post("/uploads/{upload_id}/complete", openapi_extra=UPLOAD_END_BODY, responses=UPLOAD)
 async def complete_upload(
     upload_id: str, request: Request, caller: Writer, parts: Serving
 ) -> Response:
@@ -64,7 +70,7 @@ async def complete_upload(
     return json_answer(upload_object(done, file))
 
 
-@router.post("/uploads/{upload_id}/cancel")
+@router.post("/uploads/{upload_id}/cancel", responses=UPLOAD)
 async def cancel_upload(upload_id: str, caller: Writer, parts: Serving) -> Response:
     """Give an upload up."""
     try:

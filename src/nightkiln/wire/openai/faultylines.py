@@ -96,6 +96,17 @@ def unreadable_file(reason: str) -> BatchError:
     return BatchError(code=_OTHER, message=_sentence(reason), param="file_id")
 
 
+def unpriced(model: str) -> BatchError:
+    """A batch with a budget asks a model whose price nobody knows."""
+    return BatchError(
+        code="unknown_price",
+        message=f"A budget needs a price, and none is known for the model {shown(model)} here."
+        " Leave out the budget, or have the price set in the settings of the server,"
+        ' under [prices."MODEL"].',
+        param="budget",
+    )
+
+
 def batch_errors(found: Iterable[BatchError], *, most: int = REPORTED) -> BatchErrors | None:
     """The errors of a batch, in order; None without any. Beyond `most` they are only counted."""
     errors = iter(found)

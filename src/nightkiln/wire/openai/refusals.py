@@ -5,6 +5,7 @@ send a refused POST again after 408, 409, 429 and 5xx unless `x-should-retry` sa
 otherwise, so a refusal that no retry can mend says so.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from nightkiln.core.batches import BatchStatus
 
 INVALID: Final = "invalid_request_error"
+_NAMED: Final = 10  # values that are supported, in a message
 _SHOWN: Final = 100  # characters of a caller's value in a message
 
 
@@ -92,6 +94,18 @@ def no_such_model(model: str) -> Refusal:
     """404 for a model."""
     message = f"There is no model {shown(model)}, or this key may not use it."
     return Refusal(status=404, message=message, param="model", code="model_not_found")
+
+
+def no_such_backend(name: str, *, supported: Sequence[str]) -> Refusal:
+    """400: a route names a backend that is not configured."""
+    known = ", ".join(f"'{one}'" for one in supported[:_NAMED]) or "none"
+    more = ", …" if len(supported) > _NAMED else ""
+    return Refusal(
+        status=400,
+        message=f"There is no backend {shown(name)} here. Supported are {known}{more}.",
+        param="route",
+        code="invalid_value",
+    )
 
 
 def not_cancellable(status: BatchStatus) -> Refusal:

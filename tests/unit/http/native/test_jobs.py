@@ -1,7 +1,41 @@
 """Jobs over our own API: made of all kinds of rows, looked at, told what to do."""
 
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
 from tests.scenario.place import Provider
 from tests.unit.http.native.asking import Asking
+
+from nightkiln.core.access import Scope
+from nightkiln.service import arriving
+from nightkiln.service.fetching import Fetching
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing on standard error."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def web_of(folder: Path) -> Iterator[str]:
+    """A folder as a web server on loopback."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_rows_in_the_request_become_a_job_that_is_answered(api: Asking) -> None:
@@ -31,6 +65,26 @@ def test_the_results_of_a_job_become_the_rows_of_the_next(api: Asking) -> None:
     assert "earlier_answer" in ended["columns"]
 
 
+def test_a_table_at_a_url_becomes_a_job(
+    api: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = Fetching(
+        allowed=lambda address: address.is_loopback
+    )  # the usual rules want a public one
+    monkeypatch.setattr(arriving, "_FETCHING", near)
+    (tmp_path / "in.csv").write_text("text\nfar\nwide\n")
+    with web_of(tmp_path) as url:
+        body = {**api.new(), "input": {"from": "url", "url": f"{url}/in.csv"}}
+        job = api.submitted(body)
+        done = api.until(job)
+        assert (done["state"], done["rows"]) == ("succeeded", 2)
+        assert [row["input"] for row in api.get(f"/jobs/{job}/rows")["data"]] == [
+            {"text": "far"},
+            {"text": "wide"},
+        ]
+    assert api.spooled() == []
+
+
 def test_a_url_that_is_not_public_is_refused(api: Asking) -> None:
     body = {**api.new(), "input": {"from": "url", "url": "http://127.0.0.1:1/in.csv"}}
     said = api.ask("POST", "/jobs", body)
@@ -52,6 +106,49 @@ def test_the_same_submission_goes_on_and_the_same_key_is_the_same_job(api: Askin
     assert anew.json["job"]["id"] == same.json["job"]["id"] != first
     other = api.ask("POST", "/jobs", api.new(["other"]), idempotency_key="k1")
     assert other.status == 409, other.body
+
+
+def test_a_key_that_came_with_another_submission_is_a_conflict(api: Asking) -> None:
+    assert api.ask("POST", "/jobs", api.new(["k1"]), idempotency_key="twice").status == 201
+    said = api.ask("POST", "/jobs", api.new(["k2"]), idempotency_key="twice")
+    assert said.status == 409, said.body
+    assert said.headers["content-type"] == "application/problem+json"
+    assert said.json["code"] == "idempotency_key_reused"
+    assert "another submission" in said.json["detail"]
+    assert {"type", "title", "status", "detail", "request_id"} <= set(said.json)
+
+
+def test_some_rows_are_tried_first_and_shown(api: Asking) -> None:
+    job = api.submitted(api.new([f"tried {n}" for n in range(9)], try_rows=2))
+    assert api.until(job, "paused")["reason"] == "2 rows were tried"
+    assert api.ask("POST", f"/jobs/{job}/resume").status == 200
+    assert api.until(job)["totals"]["ok"] == 9
+    trial = api.get(f"/jobs/{job}/trial")
+    assert (trial["rows"], len(trial["tried"])) == (9, 2)
+    untried = api.submitted(api.new(["never tried"]))
+    assert api.ask("GET", f"/jobs/{untried}/trial").status == 404
+    for many in (0, 1001, "two"):
+        assert api.ask("POST", "/jobs", api.new(try_rows=many)).status == 400
+
+
+def test_jobs_that_ended_long_ago_are_listed(api: Asking) -> None:
+    job = api.submitted(api.new(["old"]))
+    api.until(job)
+    old = api.get("/old-jobs?older_than_s=0&state=succeeded")["data"]
+    assert job in [one["job"] for one in old]
+    assert api.get("/old-jobs?older_than_s=86400")["data"] == []
+    for query in ("", "?older_than_s=-1", "?older_than_s=0&state=running"):
+        assert api.ask("GET", f"/old-jobs{query}").status == 400
+
+
+def test_a_writer_may_not_name_more_addresses_when_a_job_goes_on(api: Asking) -> None:
+    job = api.submitted(api.new(["writer"]))
+    api.until(job)
+    writer = Asking(api.server, api.endpoint, key=api.server.new_key(scope=Scope.WRITE))
+    for said in ({"more_endpoints": [api.endpoint]}, {"more_keys": ["env:X"]}):
+        refused = writer.ask("POST", f"/jobs/{job}/resume", said)
+        assert refused.status == 400, refused.body
+        assert "admin" in refused.json["detail"]
 
 
 def test_jobs_are_listed_in_pages_by_state_and_by_name(api: Asking) -> None:
@@ -100,8 +197,29 @@ def test_rows_with_faults_are_asked_again(api: Asking, provider: Provider) -> No
 def test_a_deleted_job_is_gone(api: Asking) -> None:
     job = api.submitted(api.new(["gone"]))
     api.until(job)
+    for short in (job[:-2], "last"):
+        assert api.ask("GET", f"/jobs/{short}").json["id"] == job
+        assert api.ask("DELETE", f"/jobs/{short}").status == 404
     assert api.ask("DELETE", f"/jobs/{job}").json == {"id": job, "deleted": True}
     assert api.ask("GET", f"/jobs/{job}").status == 404
+
+
+def test_a_credential_of_a_backend_that_is_not_there_is_no_fault_of_the_callers_key(
+    api: Asking,
+) -> None:
+    said = api.ask("POST", "/jobs", {**api.new(), "key": "env:NO_SUCH_KEY_HERE"})
+    assert (said.status, said.json["code"]) == (503, "E_AUTH"), said.body
+    assert "NO_SUCH_KEY_HERE" not in said.json["detail"]
+
+
+def test_a_table_at_a_url_that_cannot_be_had_is_refused_with_the_reason(api: Asking) -> None:
+    for url, reason in (
+        ("http://127.0.0.1:1/a.csv", "127.0.0.1 is at no public address"),
+        ("http://nowhere.invalid/a.csv", "there is no host nowhere.invalid"),
+    ):
+        said = api.ask("POST", "/jobs", {**api.new(), "input": {"from": "url", "url": url}})
+        assert said.status == 400, said.body
+        assert reason in said.json["detail"]
 
 
 def test_a_writer_may_not_name_addresses_or_credentials(api: Asking) -> None:
