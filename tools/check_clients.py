@@ -1,7 +1,8 @@
 """Run the tests of official clients with older releases of them: `make check-clients`.
 
 Each release gets an environment of its own below build/clients, with nightkiln as
-it is here. A release that pip does not find, a test that is skipped and a test file
+it is here. Beside these, `make check` runs the same tests with the releases that
+pyproject.toml pins. A release that pip does not find, a test that is skipped and a test file
 without a test are failures: nothing counts as checked that did not run.
 """
 
@@ -24,29 +25,29 @@ _TEST_S: Final = 1200
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A major release of a client, and the tests that it has to pass."""
+    """A release of a client, and the tests that it has to pass."""
 
     client: str
-    major: int
+    version: str  # all of it: what is checked today is checked tomorrow
     tests: str  # a file or a folder
 
     @property
     def name(self) -> str:
-        """A folder's name."""
-        return f"{self.client}-{self.major}"
+        """A folder's name: the client and its major version."""
+        return f"{self.client}-{self.version.partition('.')[0]}"
 
     @property
     def requirement(self) -> str:
-        """The newest of this major release."""
-        return f"{self.client}=={self.major}.*"
+        """What pip is asked for."""
+        return f"{self.client}=={self.version}"
 
 
 OPENAI: Final = "tests/client/openai"
 ANTHROPIC: Final = "tests/client/test_anthropic_client.py"
 RELEASES: Final = (
-    Release("openai", 1, OPENAI),
-    Release("openai", 2, OPENAI),
-    Release("anthropic", 0, ANTHROPIC),
+    Release("openai", "1.109.1", OPENAI),
+    Release("openai", "2.54.0", OPENAI),
+    Release("anthropic", "0.125.0", ANTHROPIC),
 )
 
 

@@ -118,7 +118,16 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PLACES[name]), name)
+    try:
+        return getattr(import_module(_PLACES[name]), name)
+    except RuntimeError as error:  # no pool of threads can be imported when the process ends
+        import threading
+
+        if threading.main_thread().is_alive():
+            raise
+        from nightkiln.sdk.ending import ending
+
+        raise ending() from error
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,10 @@ from typing import Final
 import msgspec
 
 VISIBLE_PORT: Final = "127.0.0.1:8000"
-_COMMENT: Final = re.compile(r"<!--\s*(file|server|serves|not run)(?::\s*(.*?))?\s*-->")
+_COMMENT: Final = re.compile(
+    r"<!--\s*(?!server: (?:begin|end) )"  # these hold the figures of benches, as of any other part
+    r"(file|server|serves|not run)(?::\s*(.*?))?\s*-->"
+)
 _FENCE: Final = re.compile(r"(`{3,})(\w*)\s*$")
 _INDENTED: Final = re.compile(r" {4,}\S")
 

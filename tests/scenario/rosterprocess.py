@@ -14,10 +14,14 @@ from tests.batchmaking import settings_for
 from nightkiln.app.roster import RosterSettings
 from nightkiln.app.serving import open_server
 
+RUNS = 4
+SLOTS = 8  # few, so that no row is under way at every kill and counts as what kills us
+
 
 async def work(home: Path, url: str) -> None:
-    settings = settings_for(url, "m", private_webhooks=True)
-    async with open_server(home, environ={}, settings=settings, how=RosterSettings(at_once=4)):
+    backend = {"url": url, "models": ["m"], "concurrency": SLOTS}
+    settings = settings_for(url, "m", private_webhooks=True, endpoints={"sim": backend})
+    async with open_server(home, environ={}, settings=settings, how=RosterSettings(at_once=RUNS)):
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

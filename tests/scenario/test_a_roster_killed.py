@@ -21,6 +21,7 @@ from tests.batchmaking import (
     with_project,
 )
 from tests.scenario.place import DEADLINE_S, Provider, until
+from tests.scenario.rosterprocess import RUNS, SLOTS
 
 from nightkiln.app.serving import ServedHome, open_server
 from nightkiln.core.batches import Batch
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZES = (1, 3, 40, 150, 400, 7, 90, 260)
 KILLS = 3
 _OPEN = select(batches.c.id).where(batches.c.ended_at.is_(None))
-IN_FLIGHT = 64  # generous: four runs that have only begun to find their limit
+LOST = 2 * RUNS * SLOTS  # at a kill: what is under way, and an answer unread on each connection
 
 
 @contextmanager
@@ -114,4 +115,4 @@ def test_a_home_whose_server_is_killed_again_and_again_loses_and_doubles_nothing
         process.stdin.close()
         assert process.wait(DEADLINE_S) == 0
     asyncio.run(check(home, provider.url, known))
-    assert provider.requests <= rows + KILLS * IN_FLIGHT
+    assert provider.requests <= rows + KILLS * LOST

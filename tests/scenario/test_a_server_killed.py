@@ -144,7 +144,8 @@ def test_fifty_batches_outlive_a_server_that_is_killed_again_and_again(
             check(one)
         check_nothing_is_doubled(server, makers, made)
         assert len(endpoint.asked) == rows
-        assert endpoint.requests <= rows + cut_off
+        # A kill loses what is under way, and on each connection an answer nobody had read yet.
+        assert endpoint.requests <= rows + 2 * cut_off
         assert server.stop() == 0
         server.start()  # which removes what a killed one left behind
         assert server.stop() == 0

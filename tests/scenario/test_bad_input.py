@@ -214,3 +214,25 @@ def test_options_that_cannot_be_are_refused_before_anything(
     done = place.run(*arguments, source=packed, output="-")
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_bad_rows_keep_what_could_be_read_and_the_words_fit_them(place: Place) -> None:
+    (place.folder / "in.csv").write_text("id,text\n7,a\n8\n")
+    planned = place.run("--dry-run", "--bad-rows", "bad.jsonl")
+    assert "--dry-run writes nothing, so no bad.jsonl; the run itself does" in planned.stdout
+    assert not (place.folder / "bad.jsonl").exists()
+    done = place.run()
+    assert done.returncode == 3
+    assert "fix: mend these rows in the input; --bad-rows FILE writes all of them" in done.stderr
+    assert "--max-tokens" not in done.stderr
+    assert [(row["id"], row["status"]) for row in place.answers()] == [("7", "ok"), ("8", "error")]
+    again = place.nightkiln("jobs", "resume", "last")
+    assert "--run asks its rows without a result again" in again.stderr
+
+
+def test_a_job_without_a_row_to_ask_is_not_sent_to_retry(place: Place) -> None:
+    (place.folder / "in.csv").write_text("id,text\n7,a\n")
+    assert place.run().returncode == 0
+    again = place.nightkiln("jobs", "resume", "last")
+    assert "fix: every row has its answer: nightkiln jobs results job_" in again.stderr
+    assert "retry" not in again.stderr

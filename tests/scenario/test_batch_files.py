@@ -111,6 +111,22 @@ def test_a_killed_batch_goes_on_where_it_was(place: Place, provider: Provider) -
     assert place.lines() == replies
 
 
+@pytest.mark.parametrize("first", ["with a model", "without"])
+def test_a_batch_with_a_model_is_another_job_than_without(place: Place, first: str) -> None:
+    write(place, line(0), line(1, model="m-2"))
+
+    def run(how: str) -> int:
+        return batch(place, *(["--model", "m-1"] if how == "with a model" else [])).returncode
+
+    second = "without" if first == "with a model" else "with a model"
+    codes = {how: run(how) for how in (first, second)}
+    assert codes == {"with a model": 0, "without": 3}
+    assert run(second) == codes[second]
+    if second == "without":
+        failures = place.lines("out.errors.jsonl")
+        assert [one["error"]["code"] for one in failures] == ["model_mismatch"]
+
+
 def test_a_batch_can_be_an_ordinary_table_too(place: Place) -> None:
     write(place, line(0), line(1))
     ended = asked(place, "in.jsonl", "-o", "t.csv")

@@ -39,6 +39,19 @@ def test_an_estimate_by_earlier_jobs_holds_what_the_whole_table_takes(
         assert wide[name]["low"] <= report[name] <= wide[name]["high"], name
 
 
+def test_the_latency_of_one_endpoint_says_nothing_of_another(
+    place: Place, provider: Provider
+) -> None:
+    provider.slow(0)  # which may be rounded to no time at all
+    assert place.run("-q", "--limit", "20").returncode == 0
+    assert "the latency of 20 rows" in estimated(place)["elapsed_basis"]
+    place.url = "https://api.openai.com/v1"
+    found = estimated(place)
+    assert found["elapsed_s"] is None
+    assert "not measured here" in found["elapsed_basis"]
+    assert "the same prompt" in found["input_basis"]
+
+
 def test_an_estimate_prices_hours_and_known_models(place: Place) -> None:
     hours = estimated(place, "--gpu-hour-usd", "3.6", "--tokens-per-s", "10", "--max-tokens", "5")
     for bound in ("low", "likely", "high"):

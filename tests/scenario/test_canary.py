@@ -7,6 +7,7 @@ of JSON, as text, and for a failure in the middle of a list.
 import http.server
 import io
 import json
+import os
 import sqlite3
 import threading
 import urllib.error
@@ -22,9 +23,11 @@ from tests.scenario.place import DEADLINE_S, Place, until
 from tests.scenario.test_serve import key_of, serving
 
 BY_ENV, BY_FILE = "canaryEnvSecret7f3a9d1e", "canary.file~secret+5b2c8e"
-IN_HEADER = "canaryHeaderSecret0c4d"
-SECRETS = (BY_ENV, BY_FILE, IN_HEADER)
+IN_HEADER, BY_KEYRING = "canaryHeaderSecret0c4d", "canaryKeyringSecret9e2b"
+SECRETS = (BY_ENV, BY_FILE, IN_HEADER, BY_KEYRING)
+MODELS = ("m", "n", "k")  # each at an endpoint of its own, with a credential from elsewhere
 JSON = "application/json"
+NOT_FOUND = 404
 KINDS = ("fine", "echo", "bare", "text", "nested", "limit", "teapot")
 
 
@@ -104,10 +107,26 @@ def place(tmp_path: Path, echo: str) -> Iterator[Place]:
         f'[endpoints.one]\nurl = "{echo}"\nkey = "env:CANARY"\nmodels = ["m"]\n'
         f'headers = {{ x-gateway = "env:GATEWAY" }}\n'
         f'[endpoints.two]\nurl = "{echo}"\nkey = "file:secret.txt"\nmodels = ["n"]\n'
+        f'[endpoints.three]\nurl = "{echo}"\nkey = "keyring:canary/team"\nmodels = ["k"]\n'
     )
     with Place(tmp_path, echo) as here:
         here.environ |= {"CANARY": BY_ENV, "GATEWAY": IN_HEADER}
+        here.environ["PYTHONPATH"] = os.pathsep.join(
+            [str(keyring_in(tmp_path)), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         yield here
+
+
+def keyring_in(folder: Path) -> Path:
+    """A folder with a package that stands for the keyring of the system, with one entry."""
+    package = folder / "packages" / "keyring"
+    package.mkdir(parents=True)
+    entry = {("canary", "team"): BY_KEYRING}
+    (package / "__init__.py").write_text(
+        f"def get_password(service, user):\n    return {entry}.get((service, user))\n"
+    )
+    (package / "errors.py").write_text("class KeyringError(Exception):\n    pass\n")
+    return package.parent
 
 
 class Asking:
@@ -119,21 +138,31 @@ class Asking:
         self._key = key
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> Any:
+        """Ask for what is there, whatever comes of it."""
+        status, said = self._said(path, body, headers)
+        assert status != NOT_FOUND, path
+        return said
+
+    def lacks(self, path: str) -> bool:
+        """Ask for what nobody has."""
+        return self._said(path, None, {})[0] == NOT_FOUND
+
+    def _said(self, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
         headers = {"authorization": f"Bearer {self._key}", **headers}
         request = urllib.request.Request(
             self.url + path, body, {name.replace("_", "-"): text for name, text in headers.items()}
         )
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
-                said, about = reply.read(), reply.headers
+                status, said, about = reply.status, reply.read(), reply.headers
         except urllib.error.HTTPError as refused:
             with refused:
-                said, about = refused.read(), refused.headers
+                status, said, about = refused.code, refused.read(), refused.headers
         self.heard.write(bytes(about) + said)
         try:
-            return json.loads(said)
+            return status, json.loads(said)
         except ValueError:
-            return said
+            return status, said
 
     def batch(self, model: str) -> dict[str, Any]:
         """An OpenAI batch of every kind of request, to its end."""
@@ -177,7 +206,7 @@ def message(kind: str) -> dict[str, str]:
 def test_a_credential_is_found_nowhere_but_where_it_was_put(place: Place) -> None:
     with serving(place) as (process, url):
         api = Asking(url, key_of(place))
-        for model in ("m", "n"):
+        for model in MODELS:
             batch = api.batch(model)
             assert batch["status"] == "completed", batch
             assert (batch["request_counts"]["completed"], batch["request_counts"]["total"]) == (
@@ -186,7 +215,7 @@ def test_a_credential_is_found_nowhere_but_where_it_was_put(place: Place) -> Non
             )
             for file in (batch["output_file_id"], batch["error_file_id"]):
                 assert api.ask(f"/v1/files/{file}/content")
-        jobs = [run_job(api, model) for model in ("m", "n")]
+        jobs = [run_job(api, model) for model in MODELS]
         messages(api)
         look_everywhere(api, jobs)
         argv = Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -231,14 +260,14 @@ def run_job(api: Asking, model: str) -> str:
 
 
 def messages(api: Asking) -> None:
-    """An Anthropic batch of both models, to its end."""
+    """An Anthropic batch of all models, to its end."""
     requests = [
         {
             "custom_id": f"{kind}-{model}",
             "params": {"model": model, "max_tokens": 5, "messages": [message(kind)]},
         }
         for kind in KINDS
-        for model in ("m", "n")
+        for model in MODELS
     ]
     body = json.dumps({"requests": requests}).encode()
     version = {"anthropic_version": "2026-10-21"}
@@ -246,7 +275,7 @@ def messages(api: Asking) -> None:
     made = api.ask(path, body, content_type=JSON, **version)
     one = f"{path}/{made['id']}"
     until(lambda: api.ask(one, None, **version)["processing_status"] == "ended")
-    assert api.ask(one, None, **version)["request_counts"]["succeeded"] == 4
+    assert api.ask(one, None, **version)["request_counts"]["succeeded"] == 2 * len(MODELS)
     assert api.ask(f"{one}/results", None, **version)
 
 
@@ -255,10 +284,13 @@ def look_everywhere(api: Asking, jobs: list[str]) -> None:
     for path in ("/metrics", "/api/v1/fleet", "/api/v1/jobs", "/api/v1/usage", "/v1/models"):
         assert api.ask(path)
     for job in jobs:
-        for path in ("", "/rows", "/events", "/errors"):
-            api.ask(f"/api/v1/jobs/{job}{path}")
+        for path in ("", "/rows", "/events", "/results?format=csv", "/bad-rows"):
+            assert api.ask(f"/api/v1/jobs/{job}{path}")
+        faults = api.ask(f"/api/v1/jobs/{job}/faults?rows=100&show_input=true")
+        assert faults["failed"] == len(KINDS) - 2, faults
+        assert api.ask(f"/api/v1/jobs/{job}/results")
     for path in ("/v1/batches/none", "/v1/files/none", "/api/v1/jobs/none", "/v1/nothing"):
-        api.ask(path)
+        assert api.lacks(path), path
     api.ask("/v1/batches", b"{", content_type=JSON)
     refused = {"input": {"from": "rows", "rows": [{"text": "x"}]}, "endpoint": "one", "key": BY_REF}
     api.ask("/api/v1/jobs", json.dumps(refused).encode(), content_type=JSON)

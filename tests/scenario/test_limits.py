@@ -96,7 +96,7 @@ def test_a_cap_on_money_needs_a_price_and_keeps_to_it(place: Place, provider: Pr
     place.table(300)
     ended = place.run("--max-cost", "0.01")
     assert ended.returncode == 2
-    assert "--max-cost needs a price, and none is known for m" in ended.stderr
+    assert "max-cost needs a price, and none is known for m" in ended.stderr
     assert provider.requests == 0
     (place.folder / "nightkiln.toml").write_text("[prices.m]\ninput = 10\noutput = 10\n")
     ended = place.run("--max-cost", "0.02", "--json")

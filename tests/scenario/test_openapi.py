@@ -11,18 +11,30 @@ each operation (5 unless said), beside those that go through its edges one by on
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import jsonschema_rs
 import pytest
 from tests.client.server import Running, running
+from tests.receiver import receiving
 from tests.scenario.place import DEADLINE_S, Provider, simulated, until
-from tests.scenario.tenants.rules import BATCH, FORM, JOB, LINES, MESSAGES, doors_of, form_of
+from tests.scenario.tenants.rules import (
+    BATCH,
+    FORM,
+    JOB,
+    LINES,
+    MESSAGES,
+    VERBS,
+    doors_of,
+    form_of,
+)
 from tests.serving import served
 
 _EXAMPLES: Final = int(os.environ.get("OPENAPI_EXAMPLES", "5"))
@@ -42,6 +54,8 @@ _CHECKS: Final = (
 )
 _PHASES: Final = ("--phases", "coverage,fuzzing")
 _HIDDEN: Final = ("/metrics", "/api/docs", "/api/openapi.json")
+_SHOWN: Final = r"\{(job|batch|file|webhook)_id\}"
+_NEVER_SHOWN: Final = {("GET", "/api/v1/jobs/{job_id}/trial")}  # nobody asked for one
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
 
 
@@ -56,6 +70,40 @@ def server(tmp_path: Path, provider: Provider) -> Iterator[Running]:
     """A server in a process of its own; at its end nothing in its log may say of a bug."""
     with running(tmp_path, provider) as one:
         yield one
+
+
+class Hearing(NamedTuple):
+    """A server that tells somebody of its batches."""
+
+    server: Running
+    webhook: dict[str, str]  # its id
+
+
+@pytest.fixture
+def hearing(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hearing]:
+    monkeypatch.setenv("NIGHTKILN_PRIVATE_WEBHOOKS", "true")
+    with receiving() as receiver, running(tmp_path, provider) as one:
+        webhook = made(one, "/api/v1/webhooks", {"url": receiver.url})
+        yield Hearing(one, {"webhook": webhook["id"]})
+
+
+def made(server: Running, path: str, body: object) -> Any:
+    kind = {"content-type": "application/json"}
+    return ask(server, "POST", path, json.dumps(body).encode(), **kind)
+
+
+def answered_well(server: Running) -> set[tuple[str, str]]:
+    """Verb and template of every route that has said 200 since the server began."""
+    name = "http_server_request_duration_seconds_count{"
+    lines = [line for line in server.get("/metrics").splitlines() if line.startswith(name)]
+    seen = [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in lines]
+    return {
+        (one["http_request_method"], one["http_route"])
+        for one in seen
+        if one["http_response_status_code"] == "200"
+    }
 
 
 def ask(server: Running, method: str, path: str, body: bytes | None = None, **more: str) -> Any:
@@ -101,6 +149,12 @@ def schemathesis(server: Running, folder: Path, *arguments: str, configured: str
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def only(verb: str, paths: str) -> tuple[str, ...]:
+    """Arguments for one verb of some paths. What includes more than once includes either."""
+    others = (one for one in VERBS if one != verb)
+    return "--include-path-regex", paths, *(f"--exclude-method={one}" for one in others)
+
+
 def test_every_route_and_what_it_refuses_is_described(tmp_path: Path) -> None:
     with served(tmp_path / "home") as one:
         document = one.get("/api/openapi.json", key="").json
@@ -136,17 +190,74 @@ def test_whatever_is_asked_is_answered_as_described(server: Running, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(_RUN_S)
-def test_things_that_are_there_are_shown_as_described(server: Running, tmp_path: Path) -> None:
-    """The reading routes again, of a job, batches and a file that exist and are over."""
-    there = things(server)
+def test_things_that_are_there_are_shown_as_described(hearing: Hearing, tmp_path: Path) -> None:
+    """The reading routes again, of a job, batches, a file and a webhook that are there."""
+    server = hearing.server
+    there = things(server) | hearing.webhook
+    (part, *_) = ask(server, "GET", f"/api/v1/jobs/{there['job']}/dataset")["files"]
+    there["part"] = part["name"]
+    until(lambda: "delivered" in server.get(f"/api/v1/webhooks/{there['webhook']}/deliveries"))
     schemathesis(
         server,
         tmp_path,
         *_PHASES,
-        *("--include-method", "GET"),
-        *("--include-path-regex", r"\{(job|batch|file|webhook)_id\}"),
+        *only("GET", _SHOWN),
         configured=_parameters(there),
     )
+    document = json.loads(server.get("/api/openapi.json"))
+    shown = {
+        ("GET", path)
+        for path, verbs in document["paths"].items()
+        if "get" in verbs and re.search(_SHOWN, path)
+    }
+    missing = shown - answered_well(server) - _NEVER_SHOWN
+    assert not missing, "no good answer of these was seen"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(_RUN_S)
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("POST", "/v1/uploads/{upload_id}/parts"),
+        ("POST", "/v1/uploads/{upload_id}/cancel"),
+        ("POST", "/api/v1/keys/{key_id}/rotate"),
+        ("DELETE", "/api/v1/keys/{key_id}"),
+        ("DELETE", "/api/v1/webhooks/{webhook_id}"),
+    ],
+)
+def test_what_happens_to_things_that_are_there_is_as_described(
+    hearing: Hearing, tmp_path: Path, verb: str, path: str
+) -> None:
+    server = hearing.server
+    wanted = {"bytes": 9, "filename": "a.jsonl", "mime_type": "application/jsonl"}
+    there = {
+        "upload": made(server, "/v1/uploads", {**wanted, "purpose": "batch"})["id"],
+        "key": made(server, "/api/v1/keys", {"name": "n", "scope": "read"})["id"],
+        **hearing.webhook,
+    }
+    route = "^" + re.escape(path) + "$"
+    ids = (f'"path.{name}_id" = "{one}"' for name, one in there.items())
+    configured = "\n".join(["[parameters]", *ids])
+    schemathesis(server, tmp_path, *_PHASES, *only(verb, route), configured=configured)
+    assert (verb, path) in answered_well(server)
+
+
+def test_a_completed_upload_is_as_described(server: Running) -> None:
+    """No part that is made up can be completed, so this is asked by hand."""
+    data = LINES.encode()
+    wanted = {"bytes": len(data), "filename": "a.jsonl", "mime_type": "application/jsonl"}
+    upload = made(server, "/v1/uploads", {**wanted, "purpose": "batch"})["id"]
+    path = f"/v1/uploads/{upload}"
+    part = ask(server, "POST", f"{path}/parts", form_of(data=LINES), **{"content-type": FORM})
+    done = made(server, f"{path}/complete", {"part_ids": [part["id"]]})
+    document = json.loads(server.get("/api/openapi.json"))
+    said = document["paths"]["/v1/uploads/{upload_id}/complete"]["post"]["responses"]["200"]
+    schema = said["content"]["application/json"]["schema"]
+    described = jsonschema_rs.validator_for({**schema, "components": document["components"]})
+    described.validate(done)
+    assert done["status"] == "completed"
+    assert not described.is_valid({**done, "status": 7}), "the description refuses nothing"
 
 
 def test_the_job_under_a_batch_is_shown_like_any_other(server: Running) -> None:
@@ -196,6 +307,12 @@ def _parameters(there: dict[str, str]) -> str:
 [parameters]
 "path.file_id" = "{there["file"]}"
 "path.job_id" = "{there["job"]}"
+"path.webhook_id" = "{there["webhook"]}"
+
+[[operations]]
+include-path-regex = "/dataset/"
+[operations.parameters]
+"path.name" = "{there["part"]}"
 
 [[operations]]
 include-path-regex = "^/v1/batches"

@@ -1,8 +1,10 @@
 """The command as users run it: real processes, a real home, the real simulated provider."""
 
 import json
+import os
 import shlex
 import signal
+import subprocess
 
 import pytest
 from tests.scenario.place import (
@@ -45,6 +47,26 @@ def test_standard_output_carries_the_table_and_nothing_else(place: Place) -> Non
     assert [row["status"] for row in rows] == ["ok"] * ROWS
     report = json.loads(done.stderr.splitlines()[-1])
     assert (report["state"], report["ok"], report["exit_code"]) == ("succeeded", ROWS, 0)
+
+
+@pytest.mark.parametrize(("row", "code"), [("b,c,1,2,3,4,5,6,7,8,9", 3), ("", 0)])
+def test_a_reader_that_leaves_hides_no_row_that_failed(place: Place, row: str, code: int) -> None:
+    head, first, *_ = (place.folder / "in.csv").read_text().splitlines()
+    (place.folder / "in.csv").write_text(f"{head}\n{first}\n{row}\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*NIGHTKILN, *place.args("--format", "csv", output="-")],
+        cwd=place.folder,
+        env=place.environ,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    os.close(writing)
+    assert done.returncode == code, done.stderr
+    assert "1 ok" in done.stderr
 
 
 def test_json_is_one_object_on_standard_output(place: Place) -> None:

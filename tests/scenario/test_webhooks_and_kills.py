@@ -13,6 +13,7 @@ from tests.scenario.place import DEADLINE_S, Provider, until
 from nightkiln.app.serving import open_server
 from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.service import webhooks
+from nightkiln.service.outward import Outward
 from nightkiln.service.reaching import Reaching, is_inside
 from nightkiln.service.webhooks import NewWebhook
 
@@ -26,7 +27,7 @@ async def prepared(home: Path, url: str, receiver: Receiver) -> None:
     async with open_server(home, environ={}, settings=settings_for(url, "m"), work=False) as opened:
         context = opened.context(DEFAULT_PROJECT)
         inside = Reaching(allowed=is_inside)
-        await webhooks.register(context, NewWebhook(url=receiver.url), inside)
+        await webhooks.register(context, NewWebhook(url=receiver.url), inside, Outward())
         file = await uploaded(context, text_of(map(line, range(3))))
         await created(context, file, opened.models)
 

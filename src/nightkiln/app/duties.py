@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from nightkiln.app.jobrun import TRIED
+from nightkiln.app.jobrun import CAPPED, TRIED
 from nightkiln.core.errors import (
     AuthError,
     DiskError,
@@ -67,9 +67,17 @@ def duty_of(job: Stands, *, deadline: float | None, now: float) -> Duty:
     if job.wanted is Wanted.PAUSE:
         obeyed = state in (JobState.PAUSED, JobState.VALIDATING)
         return Duty.NONE if obeyed else Duty.PAUSE
-    # After a trial the rest of the rows waits for somebody's word.
-    tried = state is JobState.PAUSED and job.reason.endswith(TRIED)
-    return Duty.NONE if tried else Duty.RUN
+    return Duty.NONE if is_tried(job) else Duty.RUN
+
+
+def is_tried(job: Stands) -> bool:
+    """True for a job of which some rows were tried; the rest waits for somebody's word."""
+    return job.state is JobState.PAUSED and job.reason.endswith(TRIED)
+
+
+def is_capped(job: Stands) -> bool:
+    """True for a job that a cap on what it may use has stopped."""
+    return job.state is JobState.PAUSED and job.reason.endswith(CAPPED)
 
 
 class Delays(msgspec.Struct, frozen=True, kw_only=True):

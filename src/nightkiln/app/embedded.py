@@ -29,6 +29,7 @@ from nightkiln.core.ids import JobId
 from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
 from nightkiln.dispatch.turns import Turnstiles
 from nightkiln.service import deletion, moves, planning, submit
+from nightkiln.service.asking import over_hint
 from nightkiln.service.cleaning import Cleaned, OldJob, clean
 from nightkiln.service.context import Context
 from nightkiln.service.manner import Changes, remember
@@ -142,8 +143,7 @@ class Embedded(Reading):
         """
         job = await find_job(self._context, name)
         if job.state.is_terminal or job.state is JobState.DELETING:
-            hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
-            raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
+            raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=over_hint(job))
         async with going_on(
             self._context,
             job,
@@ -288,7 +288,7 @@ class Embedded(Reading):
 
     async def clean(self, old: list[OldJob]) -> Cleaned:
         """Remove old jobs; those in use are kept. Raises DiskError."""
-        return await clean(self._context, old)
+        return await clean(self.delete, old)
 
 
 def _refuse_over(job: Job, to: JobState) -> None:

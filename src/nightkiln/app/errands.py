@@ -14,11 +14,13 @@ import msgspec
 
 from nightkiln.app.duties import Duty, duty_of
 from nightkiln.app.finishing import finish_cancel, finish_now
+from nightkiln.app.fleetnow import fleet_now
 from nightkiln.app.jobrun import JobRun
 from nightkiln.app.parts import Crew
 from nightkiln.app.resuming import Going, going_on, nobodys
 from nightkiln.app.servedmodels import is_on_this_machine
 from nightkiln.config import Settings
+from nightkiln.core.backendnow import BackendNow
 from nightkiln.core.errors import HomeBusy, InputError, JobFailed, NotFound, UsageError
 from nightkiln.core.events import Noticed, Opened, Opening, Progressed
 from nightkiln.core.ids import JobId
@@ -54,6 +56,10 @@ class Errands:
         self._settings = settings
         self._changes = Changes(wait_s=wait_s)
         self._turnstiles = Turnstiles()  # all jobs go through the same ones
+
+    def fleet(self, now: float) -> tuple[BackendNow, ...]:
+        """Every backend as it stands."""
+        return fleet_now(self._settings, self._turnstiles, now=now)
 
     async def is_local(self, context: Context, name: JobId) -> bool:
         """True for a job whose model runs in an engine of ours."""

@@ -19,7 +19,7 @@ from nightkiln.core.forecast import Assumed, Estimate, Forecast, Interval, Rates
 from nightkiln.core.job import Job, JobSpec, Task
 from nightkiln.core.request import Prompt
 from nightkiln.plan.estimate import Known, Seen, Table, forecast, tokens_per_byte
-from nightkiln.service.calibration import calibrate, prompt_bytes
+from nightkiln.service.calibration import calibrate, prompt_bytes, seconds_of
 from nightkiln.service.context import Context
 from nightkiln.service.measuring import Measured, measure
 from nightkiln.worker.trial import Tried
@@ -32,7 +32,7 @@ _BATCH_HALVES = {"api.openai.com": "OpenAI", "api.anthropic.com": "Anthropic"}
 async def estimate(context: Context, spec: JobSpec, crew: Crew, assumed: Assumed) -> Estimate:
     """What a table will take. Asks nobody. Raises UsageError, InputError."""
     measured = await measure(spec)
-    earlier = await calibrate(context, spec)
+    earlier = await calibrate(context, spec, backends=crew.names)
     counted = await asyncio.to_thread(_counted, spec, crew.model_file, measured)
     known = Known(
         counted=counted,
@@ -159,7 +159,7 @@ def _whole(job: Job, crew: Crew, tried: Tried) -> Forecast:
 def _seen(answer: Answer) -> Seen:
     given, said = _tokens(answer)
     last = answer.last
-    latency_s = 0.0 if last is None else last.latency_ms / 1000
+    latency_s = 0.0 if last is None else seconds_of(last.latency_ms)
     return Seen(prompt_bytes=0, input_tokens=given, output_tokens=said, latency_s=latency_s)
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 
@@ -33,6 +33,7 @@ from nightkiln.service import badrows, moves, summary, trials
 from nightkiln.service.context import Context
 from nightkiln.service.ingest import Stopped, ingest
 from nightkiln.service.orders import Order
+from nightkiln.service.outputs import STDOUT
 from nightkiln.service.results import export
 from nightkiln.service.sampling import choose_rows
 from nightkiln.store import jobs
@@ -105,7 +106,9 @@ class JobRun:
         elapsed = asyncio.get_running_loop().time() - self._started
         tally = self._tally or Tally(job.totals)
         if not job.state.is_terminal:  # what is journalled is kept, though no part has it yet
-            job = msgspec.structs.replace(job, totals=tally.totals())
+            totals = tally.totals()
+            spent = job.spent.with_newer(job.totals, totals)
+            job = msgspec.structs.replace(job, totals=totals, spent=spent)
         ended = await summary.summarise(
             self._context,
             job,
@@ -351,12 +354,26 @@ class JobRun:
             raise JobFailed(f"job {job.id} failed: {job.reason}", hint="mend the input, run again")
         if self._order.output is not None and job.rows:
             self._phase(job, "exporting", rows=job.rows, totals=job.totals)
-            await export(
-                self._context,
-                job,
-                self._order.output,
-                self._order.output_format,
-                excel_safe=self._order.excel_safe,
-                notice=lambda text: self.listen(Noticed(text=text)),
-            )
+            with _until_enough(self._order.output):
+                await export(
+                    self._context,
+                    job,
+                    self._order.output,
+                    self._order.output_format,
+                    excel_safe=self._order.excel_safe,
+                    notice=lambda text: self.listen(Noticed(text=text)),
+                )
         return await self.ended(job)
+
+
+@contextmanager
+def _until_enough(output: str) -> Iterator[None]:
+    """Write to standard output until its reader has enough, as in `| head`: no error.
+
+    How the rows went is told all the same, or `| head` would hide that some failed.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        if output != STDOUT:
+            raise

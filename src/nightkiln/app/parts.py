@@ -51,18 +51,18 @@ def arm_crash_point(said: str | None) -> None:
 def check_order(order: Order) -> None:
     """Refuse numbers that cannot be meant. Raises UsageError."""
     if order.concurrency is not None and not 1 <= order.concurrency <= MAX_SLOTS:
-        raise UsageError(f"--concurrency is {order.concurrency}; it goes from 1 to {MAX_SLOTS}")
+        raise UsageError(f"concurrency is {order.concurrency}; it goes from 1 to {MAX_SLOTS}")
     if order.timeout_s <= 0:
-        raise UsageError(f"--timeout is {order.timeout_s}; it has to be more than 0 seconds")
-    for flag, cap in (
-        ("--max-cost", order.caps.cost_usd),
-        ("--rpm", order.rpm),
-        ("--tpm", order.tpm),
+        raise UsageError(f"timeout is {order.timeout_s}; it has to be more than 0 seconds")
+    for name, cap in (
+        ("max-cost", order.caps.cost_usd),
+        ("rpm", order.rpm),
+        ("tpm", order.tpm),
     ):
         if cap is not None and cap <= 0:
-            raise UsageError(f"{flag} is {cap:g}; it has to be more than 0")
+            raise UsageError(f"{name} is {cap:g}; it has to be more than 0")
     if order.wait_s is not None and order.wait_s < 0:
-        raise UsageError(f"--wait is {order.wait_s}; it has to be 0 seconds or more")
+        raise UsageError(f"wait is {order.wait_s}; it has to be 0 seconds or more")
 
 
 def check_backend(order: Order, environ: Mapping[str, str], settings: Settings) -> None:
@@ -114,8 +114,10 @@ async def make_crew(order: Order, environ: Mapping[str, str], settings: Settings
     order = targets[0].order
     choice = choose(order, environ, why=targets[0].why)
     if order.endpoint:
+        # Not on the loop: a keyring may ask somebody to unlock it first.
+        secrets = await asyncio.to_thread(_secrets, targets, environ)
         crew, *others = _with_room(
-            [_endpoint(one, choice, environ, label=label_of(one, targets)) for one in targets],
+            [_endpoint(one, choice, secrets, label=label_of(one, targets)) for one in targets],
             room_for_sockets(),
         )
         crew = msgspec.structs.replace(crew, others=tuple(others))
@@ -155,15 +157,19 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _secrets(targets: Sequence[Target], environ: Mapping[str, str]) -> dict[str, str]:
+    """What the references of targets stand for. Blocking. Raises AuthError, MissingExtra."""
+    said = [reference for one in targets for _, reference in one.secret_headers]
+    said += [one.order.key for one in targets if one.order.key is not None]
+    return {reference: resolve(parse_credential(reference), environ) for reference in said}
+
+
 def _endpoint(
-    target: Target, choice: Choice, environ: Mapping[str, str], *, label: str = ""
+    target: Target, choice: Choice, secrets: Mapping[str, str], *, label: str = ""
 ) -> Crew:
     order, model = target.order, target.model_there or choice.model
-    hidden = {
-        name: resolve(parse_credential(reference), environ)
-        for name, reference in target.secret_headers
-    }
-    secret = None if order.key is None else resolve(parse_credential(order.key), environ)
+    hidden = {name: secrets[reference] for name, reference in target.secret_headers}
+    secret = None if order.key is None else secrets[order.key]
     url = order.endpoint or ""
     backend = prompt_backend(choice.kind)(
         EndpointSettings(
@@ -179,7 +185,7 @@ def _endpoint(
     price = target.prices.price_of(model, url, on=dt.datetime.now(dt.UTC))
     if price is None and order.caps.cost_usd is not None:
         raise UsageError(
-            f"--max-cost needs a price, and none is known for {model} at {url}",
+            f"max-cost needs a price, and none is known for {model} at {url}",
             hint=f'set input and output under [prices."{model}"] in nightkiln.toml',
         )
     return Crew(

@@ -27,6 +27,7 @@ from nightkiln.app.errands import Errand, Errands
 from nightkiln.app.places import Places
 from nightkiln.app.tending import Tended, told
 from nightkiln.config import Settings
+from nightkiln.core.backendnow import BackendNow
 from nightkiln.core.errors import DiskError, HomeBusy, NightkilnError, NotFound
 from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.service import moves
@@ -113,6 +114,10 @@ class Roster:
         standing = self._standing.get(job)
         return standing is not None and standing.parked and job not in self._busy
 
+    def backends(self) -> tuple[BackendNow, ...]:
+        """How every backend stands that the settings name or a job goes to."""
+        return self._errands.fleet(self._loop.time())
+
     @property
     def running(self) -> int:
         """How many jobs are being run."""
@@ -188,14 +193,14 @@ class Roster:
         """End batches whose job is over or gone: what a kill or a deletion left."""
         if self._loop.time() < self._settle_at:
             return  # it looks at every batch that has not ended, and errands settle their own
-        self._settle_at = self._loop.time() + self._how.look_s
         after, most = "", self._how.page
         while self._short_room > 0:
             page = await self._any.store.read(partial(backlog.unsettled, after=after, limit=most))
             for one in page:
                 self._begin_if_room(one.job, one.project, Duty.SETTLE)
                 after = one.batch
-            if len(page) < self._how.page:
+            if len(page) < self._how.page and self._short_room > 0:  # else some are left
+                self._settle_at = self._loop.time() + self._how.look_s
                 return
 
     async def _due(self, now: float) -> AsyncIterator[Waiting]:
@@ -222,22 +227,20 @@ class Roster:
         """Fill the places; where there is none, somebody may have to make room."""
         if self._places.room <= 0 and self._places.waits_for_room:
             return
-        queues = await self._any.store.read(backlog.queues)
-        if self._places.room > 0:
-            with self._places.turns(queues) as turns:
-                while self._places.room > 0 and (queue := turns.next()) is not None:
-                    job = await self._first(queue)
-                    if job is None:
-                        turns.drop(queue)
-                        continue
-                    turns.takes(queue, job.id)
-                    self._begin(job.id, job.project, Duty.RUN, local=self._local[job.id])
+        self._places.wanted_by(await self._any.store.read(backlog.queues))
+        while self._places.room > 0 and (queue := self._places.next()) is not None:
+            job = await self._first(queue)
+            if job is None:
+                self._places.drop(queue)
+                continue
+            self._places.takes(queue, job.id)
+            self._begin(job.id, job.project, Duty.RUN, local=self._local[job.id])
         if self._places.room > 0:
             return
-        for queue in self._places.without(queues):
+        for queue in self._places.without():
             if await self._first(queue) is None:
                 continue
-            if (leaving := self._places.makes_room()) is not None:
+            if (leaving := self._places.makes_room(queue.project)) is not None:
                 errand, _ = self._busy[leaving]
                 errand.stop.set()
             return

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,8 @@ from nightkiln.store.base import ControlPlane
 from nightkiln.store.database import Database
 from nightkiln.vault.home import Home
 
+Sweep: TypeAlias = Callable[[Context], Awaitable[object]]
+SWEEPS: Final = (outdated.sweep, files.sweep, uploads.sweep, deletion.sweep_spool)
 _SWEEP_S: Final = 60.0
 _GIB: Final = 1 << 30
 _IDLE_LOOK_S: Final = 1.0
@@ -161,13 +163,15 @@ async def _sweeping(opened: ServedHome) -> AsyncIterator[None]:
 
 
 async def _sweep_forever(context: Context) -> None:
-    """Remove what has had its time. A store that cannot be written is tried again."""
     while True:
-        try:
-            await outdated.sweep(context)
-            await files.sweep(context)
-            await uploads.sweep(context)
-            await deletion.sweep_spool(context)
-        except (DiskError, HomeBusy, NotFound) as error:
-            _log.warning("files whose time is over stay for now: %s", error.message)
+        await sweep_all(context)
         await asyncio.sleep(_SWEEP_S)
+
+
+async def sweep_all(context: Context, sweeps: Sequence[Sweep] = SWEEPS) -> None:
+    """Remove what has had its time. What one of them cannot remove stays; the others go on."""
+    for sweep in sweeps:
+        try:
+            await sweep(context)
+        except (DiskError, HomeBusy, NotFound) as error:
+            _log.warning("what has had its time stays for now: %s", error.message)

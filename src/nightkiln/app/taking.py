@@ -17,13 +17,14 @@ import msgspec
 from nightkiln.app import parts
 from nightkiln.app.batchorder import batch_order
 from nightkiln.app.choice import PILOT, is_model_file
+from nightkiln.app.duties import is_capped, is_tried
+from nightkiln.app.fleets import targets_of
 from nightkiln.app.forecasting import estimate
-from nightkiln.app.jobrun import CAPPED, TRIED
 from nightkiln.app.servedmodels import ServedModels
-from nightkiln.app.targets import order_under
+from nightkiln.app.targets import name_asked, order_under
 from nightkiln.config import Settings
-from nightkiln.core.access import KeyId
-from nightkiln.core.errors import IllegalMove, UsageError
+from nightkiln.core.access import ApiKey, KeyId, Scope
+from nightkiln.core.errors import IllegalMove, ModelDenied, UsageError
 from nightkiln.core.events import Opening, Planned
 from nightkiln.core.forecast import Assumed, Estimate
 from nightkiln.core.job import Job, JobSpec, JobState, SourceSpec, Wanted
@@ -31,7 +32,7 @@ from nightkiln.service import moves, planning, submit
 from nightkiln.service.arriving import FromRows, arrived
 from nightkiln.service.arriving import Wanted as Rows
 from nightkiln.service.context import Context
-from nightkiln.service.manner import remember, text_of
+from nightkiln.service.manner import model_named, remember, text_of
 from nightkiln.service.orders import Order
 from nightkiln.service.outward import Outward
 from nightkiln.worker.forms import form_of
@@ -56,15 +57,16 @@ class Taking:
         self._settings = settings
 
     async def submit(
-        self, context: Context, order: Order, rows: Rows, *, free: bool, key: str | None = None
+        self, context: Context, order: Order, rows: Rows, *, by: ApiKey, key: str | None = None
     ) -> Taken:
         """Accept a job or attach to one; whoever runs jobs has to be woken afterwards.
 
-        `free` is whether addresses and credentials may be named. With a `key` the same
+        `by` is the API key that asks. With a `key`, a word of the caller's, the same
         submission is the same job whatever has become of it, and another one is refused.
-        Raises UsageError, InputError, AuthError, NotFound, IllegalMove, DiskError, QuotaError.
+        Raises UsageError, ModelDenied, InputError, AuthError, NotFound, IllegalMove, DiskError,
+        QuotaError.
         """
-        source, order = await self._arrived(context, order, rows, free=free)
+        source, order = await self._arrived(context, order, rows, by=by)
         given = len(rows.rows) if isinstance(rows, FromRows) else 0  # the others have to be read
         count = given if order.limit is None else min(given, order.limit)
         try:
@@ -100,9 +102,9 @@ class Taking:
             await remember(context, job.id, said, backends=backends)
         return Taken(job=job, how=how, notices=crew.notices)
 
-    async def plan(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Planned:
+    async def plan(self, context: Context, order: Order, rows: Rows, *, by: ApiKey) -> Planned:
         """What `submit` would do. Raises as it does."""
-        source, order = await self._arrived(context, order, rows, free=free)
+        source, order = await self._arrived(context, order, rows, by=by)
         try:
             crew = await parts.make_crew(order, self._environ, self._settings)
             try:
@@ -116,10 +118,10 @@ class Taking:
             await asyncio.to_thread(submit.drop_spool, source)
 
     async def estimate(
-        self, context: Context, order: Order, rows: Rows, *, free: bool, assumed: Assumed
+        self, context: Context, order: Order, rows: Rows, *, by: ApiKey, assumed: Assumed
     ) -> Estimate:
         """What the rows will take; nobody is asked. Raises as `submit` does."""
-        source, order = await self._arrived(context, order, rows, free=free)
+        source, order = await self._arrived(context, order, rows, by=by)
         try:
             crew = await parts.make_crew(order, self._environ, self._settings)
             try:
@@ -157,9 +159,33 @@ class Taking:
                 hint="name one of the server's settings; /api/v1/fleet has them",
             )
 
+    def _check_allowed(self, order: Order, by: ApiKey) -> None:
+        """Refuse a model that is not on the key's list. Raises ModelDenied, UsageError."""
+        if by.caps.models is None:
+            return
+        answers = targets_of(order, self._settings)[0].order.model or PILOT
+        model = name_asked(order.model, answers, self._settings)
+        if not by.may_ask(model):
+            raise ModelDenied(
+                f"this API key may not ask the model {model}",
+                hint="name one that it may ask; /v1/models has them",
+            )
+
+    async def check_goes_on(self, context: Context, job: Job, *, by: ApiKey) -> None:
+        """Refuse to ask more of a job whose model is not on the key's list. Raises ModelDenied."""
+        if by.caps.models is None:
+            return
+        said = await model_named(context, job.id)
+        if not by.may_ask(name_asked(said, job.spec.model, self._settings)):
+            raise ModelDenied(
+                f"this API key may not ask the model of job {job.id}",
+                hint="use the key that submitted it, or one that may ask its model",
+            )
+
     async def _arrived(
-        self, context: Context, order: Order, rows: Rows, *, free: bool
+        self, context: Context, order: Order, rows: Rows, *, by: ApiKey
     ) -> tuple[SourceSpec, Order]:
+        free = by.may(Scope.ADMIN)
         if not free:  # what the settings add is nobody's wish but the server's
             self.check_free(order)
         order = order_under(order, self._settings)
@@ -169,6 +195,7 @@ class Taking:
             source, order = batch_order(source, order, self._settings)
             if not free:
                 self._check_served(order)
+            self._check_allowed(order, by)
             return source, order
         except UsageError:
             await asyncio.to_thread(submit.drop_spool, source)
@@ -187,8 +214,8 @@ async def _going_on(context: Context, job: Job, how: Opening, said: Order) -> Jo
     by = KeyId(said.label.key) if said.label.key else None
     if how is Opening.CONTINUED:
         return await moves.retry(context, job.id, by=by)
-    wants_all = job.reason.endswith(TRIED) and said.try_rows is None
-    rests = wants_all or job.reason.endswith(CAPPED) or job.wanted is Wanted.PAUSE
+    wants_all = is_tried(job) and said.try_rows is None
+    rests = wants_all or is_capped(job) or job.wanted is Wanted.PAUSE
     if rests and job.state is not JobState.CANCELLING:
         return await moves.resume(context, job.id, by=by)
     return job

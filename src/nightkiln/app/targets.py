@@ -70,12 +70,31 @@ def order_under(order: Order, settings: Settings) -> Order:
     return msgspec.structs.replace(order, **left_open)
 
 
-def prices_for(settings: Settings, endpoint: str | None) -> PriceList:
-    """The prices that hold at a configured endpoint, or anywhere else."""
+def name_asked(said: str | None, answers: str, settings: Settings) -> str:
+    """The name by which the model that answers was asked: an alias, or its own.
+
+    What an order says and its endpoint outweighs is not what was asked.
+    """
+    alias = settings.models.get(said or "")
+    if said is None or alias is None:
+        return answers
+    return said if answers in (said, alias.model or alias.file) else answers
+
+
+def prices_for(
+    settings: Settings, endpoint: str | None, *, of: tuple[str, str] | None = None
+) -> PriceList:
+    """The prices that hold at a configured endpoint, or anywhere else.
+
+    Where a model is asked `of` an alias, with the model's own name beside it, a price of
+    the alias is the model's: whoever gave it two names may want to pay by either.
+    """
     own = _own_prices(settings.prices, "prices", settings)
     if endpoint is not None:
         place = dotted("endpoints", endpoint)
         own |= _own_prices(settings.endpoints[endpoint].prices, f"{place}.prices", settings)
+    if of is not None and of[0] in own:
+        own[of[1]] = own[of[0]]
     return with_overrides(own)
 
 
@@ -174,7 +193,11 @@ class _Naming:
             place = next((one for one in alias.places if one == meant), alias.places[0])
             target = self._at(place, alias.model or name, why, alias)
             theirs = self._settings.endpoints[place].names.get(name)
-            return msgspec.structs.replace(target, model_there=theirs or target.model_there)
+            return msgspec.structs.replace(
+                target,
+                model_there=theirs or target.model_there,
+                prices=prices_for(self._settings, place, of=(name, alias.model or name)),
+            )
         return self._here(alias.file, why, alias)
 
     def _named(self, endpoint: str) -> Target:

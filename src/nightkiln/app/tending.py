@@ -37,7 +37,7 @@ class Tended:
     def __init__(
         self,
         name: str,
-        work: Callable[[], Coroutine[None, None, None]],
+        work: Work,
         *,
         first_s: float = _FIRST_S,
     ) -> None:
@@ -47,11 +47,6 @@ class Tended:
         self._first_s = first_s
         self._task: asyncio.Task[None] | None = None
         self._round: asyncio.Task[None] | None = None
-
-    @property
-    def is_well(self) -> bool:
-        """True while the work goes on; False while it waits to be begun again, or has ended."""
-        return self._round is not None and not self._round.done()
 
     def start(self) -> None:
         """Begin."""

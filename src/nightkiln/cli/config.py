@@ -48,7 +48,8 @@ def config() -> None:
 def show(as_json: bool) -> int:
     """Every setting, its value and where it came from: a flag, a variable, a file, or built in.
 
-    Secrets are not known here and not shown: keys are references.
+    Secrets are not shown: keys are references, and of one in a variable you see
+    only that it is set, as `…`.
     """
     from nightkiln.config import as_toml, shown_of
 

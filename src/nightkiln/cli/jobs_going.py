@@ -40,7 +40,8 @@ def going_options(command: F) -> F:
             "--key",
             multiple=True,
             metavar="REF",
-            help="Another key: env:NAME or file:PATH; repeatable, as for `nightkiln run`.",
+            help="Another key: env:NAME, file:PATH or keyring:SERVICE/USER; repeatable, as for"
+            " `nightkiln run`.",
         ),
         click.option(
             "--header",

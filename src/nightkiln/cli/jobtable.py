@@ -238,8 +238,8 @@ def watched_exit_code(view: JobView) -> int:
 
 
 def _spent(view: JobView) -> Totals:
-    spent, now = view.job.spent, totals_of(view)
-    return spent if spent.attempts >= now.attempts else now
+    """Over all generations, with what a run that goes on or was stopped has not committed."""
+    return view.job.spent.with_newer(view.job.totals, totals_of(view))
 
 
 def _cells(view: JobView) -> tuple[str, ...]:

@@ -54,6 +54,13 @@ def keys() -> None:
 @click.option("--max-tokens", type=click.IntRange(min=1), help="In and out, in all its jobs.")
 @click.option("--max-usd", type=click.FloatRange(min=0, min_open=True), help="In all its jobs.")
 @click.option("--rpm", type=click.IntRange(min=1), help="HTTP requests a minute.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="A model that it may ask, and no other; repeatable.  [default: every one]",
+)
 @json_option
 @home_option
 def create(
@@ -65,6 +72,7 @@ def create(
     max_tokens: int | None,
     max_usd: float | None,
     rpm: int | None,
+    models: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Make a key called NAME. Its text is printed now and kept nowhere."""
@@ -77,7 +85,13 @@ def create(
         scope=Scope(scope),
         project=ProjectId(project),
         lives_s=None if expires is None else expires - time.time(),
-        caps=KeyCaps(rows=max_rows, tokens=max_tokens, cost_usd=max_usd, requests_per_minute=rpm),
+        caps=KeyCaps(
+            rows=max_rows,
+            tokens=max_tokens,
+            cost_usd=max_usd,
+            requests_per_minute=rpm,
+            models=models or None,
+        ),
     )
     server = _server()
     made = run_async(_created(wanted)) if server is None else server.create(wanted)

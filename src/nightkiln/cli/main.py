@@ -79,11 +79,24 @@ def _invoked(arguments: list[str]) -> int:
         with cli.make_context("nightkiln", arguments) as context:
             context.meta["nightkiln.arguments"] = tuple(arguments)
             answer = cli.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as bare:
+        return _helped(bare)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
         return 130
     return answer if isinstance(answer, int) else 0
+
+
+def _helped(bare: click.exceptions.NoArgsIsHelpError) -> int:
+    """Print the help of a group that was named alone: asked for by `nightkiln`, missed by others.
+
+    The command by itself is a question, so its help is the answer; `nightkiln jobs` lacks
+    a verb, which is an error in whatever script it stands.
+    """
+    is_question = bare.ctx is not None and bare.ctx.parent is None
+    print(bare.format_message(), file=sys.stdout if is_question else sys.stderr)
+    return 0 if is_question else bare.exit_code
 
 
 def _wants_traceback() -> bool:

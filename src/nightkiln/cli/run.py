@@ -164,6 +164,8 @@ def model_for_screens(order: "Order") -> str:
 
 
 def _planned(order: "Order", *, as_json: bool) -> int:
+    import msgspec
+
     from nightkiln.cli.summary import plan_of
     from nightkiln.sdk.verbs import doing
 
@@ -172,6 +174,9 @@ def _planned(order: "Order", *, as_json: bool) -> int:
             return await app.plan(order)
 
     planned = run_async(plan())
+    if planned.bad and order.bad_rows is not None:
+        note = f"--dry-run writes nothing, so no {order.bad_rows}; the run itself does"
+        planned = msgspec.structs.replace(planned, notices=(*planned.notices, note))
     if as_json:
         print_json(planned)
     else:

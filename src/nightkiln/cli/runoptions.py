@@ -86,8 +86,8 @@ MODEL: Final = OptionGroup(
         "--key",
         multiple=True,
         metavar="REF",
-        help="Where the API key is: env:NAME or file:PATH, never the key; repeatable: several for"
-        " one endpoint share the rows, for several endpoints one each.",
+        help="Where the API key is: env:NAME, file:PATH or keyring:SERVICE/USER, never the key;"
+        " repeatable: several for one endpoint share the rows, for several endpoints one each.",
     ),
     click.option(
         "--header", multiple=True, metavar="K=V", help="Sent with every request; repeatable."

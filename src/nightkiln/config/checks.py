@@ -18,7 +18,8 @@ from nightkiln.core.errors import ConfigError, UsageError
 from nightkiln.wire.redact import excerpt
 
 HINT: Final = (
-    'keep the secret in a variable or a file and write "env:NAME" or "file:PATH" here;'
+    'keep the secret out of here and write where it is: "env:NAME", "file:PATH" or'
+    ' "keyring:SERVICE/USER";'
     " whoever has seen the file should be given a new key"
 )
 SECRET_HEADERS: Final = frozenset(

@@ -1,11 +1,13 @@
 """The settings as people read them: each with its value and where it came from.
 
-A secret is never shown: keys are references, and a header is its name and its
-reference, or its name alone.
+A secret is never shown: keys are references, a header is its name and its
+reference, or its name alone, a secret that stands in a variable is only said to
+be set, and an address is shown without what may be a password in it.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,7 +20,8 @@ from nightkiln.wire.redact import excerpt
 
 Plain: TypeAlias = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
-HIDDEN = "…"
+HIDDEN: Final = "…"
+_SECRET_ENDS: Final = ("key", "token", "secret", "password", "authorization", "cookie")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,16 +62,42 @@ def _shown(
 
 
 def _value(value: object, field: Field) -> Plain:
-    if field.means.secret and isinstance(value, Mapping):
-        return {name: text if reference_of(text) else HIDDEN for name, text in value.items()}
-    return _plain(value)
+    if not field.means.secret or value is None:
+        return _plain(value)
+    if isinstance(value, Mapping):
+        return {name: _referred(str(text)) for name, text in value.items()}
+    return _referred(str(value))
+
+
+def _referred(text: str) -> str:
+    """A reference as it is; of a secret itself only that there is one."""
+    return text if reference_of(text) else HIDDEN
 
 
 def _plain(value: object) -> Plain:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): _named(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return excerpt(str(value))
+    return excerpt(_address(str(value)))
+
+
+def _named(name: str, value: object) -> Plain:
+    """A value in a table of somebody's own names: `params` may say a key, too."""
+    is_secret = isinstance(value, str) and name.lower().endswith(_SECRET_ENDS)
+    return _referred(str(value)) if is_secret else _plain(value)
+
+
+def _address(text: str) -> str:
+    """A URL without its user, password, query and fragment; every other text as it is."""
+    if "://" not in text:
+        return text
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return HIDDEN  # nobody can say where its password begins
+    _, at, host = parts.netloc.rpartition("@")
+    shown = parts._replace(netloc=f"{HIDDEN}@{host}" if at else host, query="", fragment="")
+    return shown.geturl() + (f"?{HIDDEN}" if parts.query or parts.fragment else "")

@@ -28,7 +28,11 @@ class Means(msgspec.Struct, frozen=True):
 Text = Annotated[str, Meta(min_length=1, description="a text")]
 Address = Annotated[str, Meta(description="an http:// or https:// URL without a password in it")]
 Reference = Annotated[
-    str, Meta(description="a reference, env:NAME or file:PATH, never the secret itself")
+    str,
+    Meta(
+        description="a reference, env:NAME, file:PATH or keyring:SERVICE/USER, never the"
+        " secret itself"
+    ),
 ]
 References = Annotated[tuple[str, ...], Meta(description="a list of references, as for `key`")]
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]

@@ -31,6 +31,7 @@ class KeyCaps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: int | None = None  # in and out
     cost_usd: float | None = None
     requests_per_minute: int | None = None  # of HTTP
+    models: tuple[str, ...] | None = None  # that it may ask, by name; None: every one
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,3 +56,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     def may(self, scope: Scope) -> bool:
         """True when this scope is included in the key's."""
         return _ORDER.index(scope) <= _ORDER.index(self.scope)
+
+    def may_ask(self, model: str) -> bool:
+        """True when requests with this key may go to this model, by the name that they use."""
+        return self.caps.models is None or model in self.caps.models

@@ -67,13 +67,23 @@ class InputError(UsageError):
         self.reason = reason  # OpenAI's word for it, of a file of batch lines
 
 
+class ModelDenied(UsageError):
+    """The API key may not ask the model that is named.
+
+    A key may have a list of models (`nightkiln keys create --model NAME`), and the
+    model of this request or job is not on it. Name one that is, or use another key.
+    """
+
+    code = "E_MODEL"
+
+
 class ConfigError(UsageError):
     """A setting in nightkiln.toml, or a variable NIGHTKILN_*, cannot be taken.
 
     The message names the file and the key, or the variable. Nothing was started.
     `nightkiln config path` says which files are read, `nightkiln config show`
     where each value comes from. A secret never belongs in a file of settings:
-    write the reference env:NAME or file:PATH.
+    write the reference env:NAME, file:PATH or keyring:SERVICE/USER.
     """
 
     code = "E_CONFIG"
@@ -128,7 +138,8 @@ class JobStopped(NightkilnError):
 class AuthError(NightkilnError):
     """A backend refuses our credential, or the credential cannot be found.
 
-    Credentials are given by reference: `--key env:NAME` or `--key file:PATH`.
+    Credentials are given by reference: `--key env:NAME`,
+    `--key file:PATH` or `--key keyring:SERVICE/USER`.
     Rows are never failed for this: mend the credential and run the same
     command again; answers already there are kept.
     """

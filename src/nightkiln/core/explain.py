@@ -60,7 +60,8 @@ FAULTS: Final[dict[FaultClass, FaultText]] = {
     _F.AUTH: FaultText(
         meaning="The backend refuses our credential (401 or 403).",
         row="It is not failed: it waits until the credential is accepted.",
-        fix="check --key (env:NAME or file:PATH), then run the same command again",
+        fix="check --key (env:NAME, file:PATH or keyring:SERVICE/USER), then run the same"
+        " command again",
     ),
     _F.ROUTE: FaultText(
         meaning="This backend does not serve the model that was asked for.",

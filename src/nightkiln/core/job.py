@@ -82,6 +82,7 @@ class BatchHead(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""  # where its requests go, as OpenAI writes it; empty: no line is good
     model: str | None = None  # None: lines may name any, for it is replaced
     unserved: bool = False  # True: nobody here answers for that model, so every line is bad
+    supported: tuple[str, ...] = ()  # the first models that could be named instead of it
     translated: bool = False  # True: we wrote the lines ourselves, from another dialect's requests
 
 

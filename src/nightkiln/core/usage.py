@@ -55,6 +55,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What was added since `other`; classes that fell to zero vanish."""
         return _combined(self, other, -1)
 
+    def with_newer(self, counted: "Totals", newest: "Totals") -> "Totals":
+        """This with what `newest` has beyond `counted`: answers that no commit holds yet."""
+        more = newest.minus(counted)
+        return self.plus(Totals(**{name: max(0, getattr(more, name)) for name in _NUMBERS}))
+
 
 _NUMBERS: Final = tuple(name for name in Totals.__struct_fields__ if name != "faults")
 

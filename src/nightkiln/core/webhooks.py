@@ -40,3 +40,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None  # of the last answer; None: there was none
     trouble: str = ""  # why the last try did not succeed
     delivered_at: float | None = None
+
+    @property
+    def state(self) -> str:
+        """How it stands: pending, delivered or given_up."""
+        if self.delivered_at is not None:
+            return "delivered"
+        return "given_up" if self.due_at is None else "pending"

@@ -22,6 +22,7 @@ class Tally:
         self.failed = 0
         self.reused = 0
         self.truncated = 0
+        self.attempts = 0  # at least one for each answer; only a part knows of all
         self.input_tokens = 0
         self.cached_tokens = 0
         self.output_tokens = 0
@@ -56,6 +57,7 @@ class Tally:
             self.saved_unpriced += answer.saved.cost_usd is None
         attempt = answer.attempt
         if attempt is not None:
+            self.attempts += 1
             self.input_tokens += attempt.usage.input_tokens
             self.cached_tokens += attempt.usage.cached_tokens
             self.output_tokens += attempt.usage.output_tokens
@@ -74,6 +76,7 @@ class Tally:
             failed=self.failed,
             reused=self.reused,
             truncated=self.truncated,
+            attempts=self.attempts,
             input_tokens=self.input_tokens,
             cached_tokens=self.cached_tokens,
             output_tokens=self.output_tokens,

@@ -250,6 +250,11 @@ class Turnstile:
         return self.schedule.held
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Who goes through it, also who is alone."""
+        return tuple(self._places)
+
+    @property
     def sent(self) -> int:
         """Requests of all lanes that are under way."""
         return self.schedule.held - (self.given is not None)
@@ -367,6 +372,10 @@ class Turnstiles:
     def __init__(self) -> None:
         # Those that no lane goes through any more are forgotten.
         self._known: WeakValueDictionary[Address, Turnstile] = WeakValueDictionary()
+
+    def known(self) -> list[tuple[Address, Turnstile]]:
+        """Those that there are."""
+        return list(self._known.items())
 
     def at(self, address: Address) -> Turnstile:
         """The one before this backend."""

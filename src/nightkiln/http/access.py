@@ -26,10 +26,10 @@ from nightkiln.http.parts import Parts
 from nightkiln.http.sessions import cookie_in, cookie_name
 from nightkiln.http.shapes import Problem
 from nightkiln.http.visit import Caller, visit_of
+from nightkiln.service.api import PROJECT_HEADER
 from nightkiln.store import keys
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
-PROJECT_HEADER: Final = "x-nightkiln-project"
 SIGN_IN: Final = "/sign-in"
 # What a browser gets before anybody is signed in: the way in, and how pages look.
 _ENTRANCE: Final = re.compile(r"/sign-in(/[\w-]+)?|/static/[\w.-]+")

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from nightkiln._version import __version__
 from nightkiln.core.errors import NightkilnError
@@ -23,6 +24,8 @@ from nightkiln.http.shapes import Shape
 from nightkiln.http.visit import visit_of
 from nightkiln.wire.openai.refusals import Refused
 
+_WRONG_METHOD: Final = 405
+_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _ENDS: Final = (NightkilnError, Refused, HTTPException, RequestValidationError)
 
 
@@ -62,4 +65,19 @@ def _add_routers(app: FastAPI) -> None:
 async def _ended(request: Request, error: Exception) -> Response:
     """Every way to end a request but a bug, in the shape of its path."""
     visit = visit_of(request)
-    return reply_to(error, visit.shape, request_id=visit.request_id)
+    response = reply_to(error, visit.shape, request_id=visit.request_id)
+    if response.status_code == _WRONG_METHOD:
+        response.headers["allow"] = ", ".join(_methods_of(request))
+    return response
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What the path of a request takes: all its routes together, where the error names one's."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]

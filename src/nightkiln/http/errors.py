@@ -24,6 +24,7 @@ from nightkiln.core.errors import (
     JobFailed,
     JobStopped,
     MissingExtra,
+    ModelDenied,
     NightkilnError,
     NotFound,
     QuotaError,
@@ -38,9 +39,11 @@ from nightkiln.wire.openai.refusals import Refused
 log = logging.getLogger(__name__)
 
 _SERVERS_FAULT: Final = 500
+_FULL: Final = 507  # clients send what has a status like this again, all of it
 _STATUS: Final[dict[type, int]] = {
     NotFound: 404,
     UsageError: 400,
+    ModelDenied: 403,
     AuthError: 503,  # of a backend: the caller's own key was good, or no route was reached
     QuotaError: 429,
     UnreachableError: 503,
@@ -119,7 +122,8 @@ def problem_of(error: NightkilnError) -> Problem:
         log.warning("a backend's credential: %s", error.message)
         return Problem(status=status, code=error.code, message=_REFUSED_THERE, retry=False)
     if status >= _SERVERS_FAULT:
-        return Problem(status=status, code=error.code, message=_SENTENCES[status])
+        retry = False if status == _FULL else None
+        return Problem(status=status, code=error.code, message=_SENTENCES[status], retry=retry)
     return Problem(
         status=status,
         code=error.code,

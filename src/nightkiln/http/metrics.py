@@ -19,9 +19,10 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from nightkiln.core.access import Scope as KeyScope
-from nightkiln.http.access import PROJECT_HEADER, Reader, Serving
+from nightkiln.http.access import Reader, Serving
 from nightkiln.http.parts import Tended
 from nightkiln.http.visit import route_of
+from nightkiln.service.api import PROJECT_HEADER
 from nightkiln.store import overview
 from nightkiln.store.overview import Overview
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from nightkiln.core.access import ApiKey
+from nightkiln.core.backendnow import BackendNow
 from nightkiln.core.events import Opening, Planned
 from nightkiln.core.forecast import Assumed, Estimate
 from nightkiln.core.ids import JobId, ProjectId
@@ -46,6 +48,10 @@ class Roster(Protocol):
         """True for a job that is left alone until somebody resumes it."""
         ...
 
+    def backends(self) -> tuple[BackendNow, ...]:
+        """How every backend stands that the settings name or a job goes to."""
+        ...
+
 
 class Taken(Protocol):
     """A job that was submitted, and how that met what was there."""
@@ -67,22 +73,26 @@ class Taken(Protocol):
 
 
 class Taking(Protocol):
-    """Whoever takes jobs in. `free`: addresses and credentials may be named, not only chosen."""
+    """Whoever takes jobs in. `by`: the key that asks, and what it may name."""
 
     async def submit(
-        self, context: Context, order: Order, rows: Rows, *, free: bool, key: str | None = None
+        self, context: Context, order: Order, rows: Rows, *, by: ApiKey, key: str | None = None
     ) -> Taken:
         """Accept a job or attach to one."""
         ...
 
-    async def plan(self, context: Context, order: Order, rows: Rows, *, free: bool) -> Planned:
+    async def plan(self, context: Context, order: Order, rows: Rows, *, by: ApiKey) -> Planned:
         """What `submit` would do."""
         ...
 
     async def estimate(
-        self, context: Context, order: Order, rows: Rows, *, free: bool, assumed: Assumed
+        self, context: Context, order: Order, rows: Rows, *, by: ApiKey, assumed: Assumed
     ) -> Estimate:
         """What the rows will take, with what is said of the machine that answers."""
+        ...
+
+    async def check_goes_on(self, context: Context, job: Job, *, by: ApiKey) -> None:
+        """Refuse to ask more of a job whose model the key may not ask."""
         ...
 
 

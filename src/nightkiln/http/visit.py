@@ -22,6 +22,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """A project and a key, in one word: for what must not be done twice."""
         return f"{self.project}/{self.key.id}"
 
+    def may_ask(self, _url: str, model: str) -> bool:
+        """`service.answering.Allow`: a key's list of models holds for every route."""
+        return self.key.may_ask(model)
+
 
 class Visit(msgspec.Struct, kw_only=True):
     """A request under way."""

@@ -5,7 +5,9 @@ question of how the others fare: the share of refusals among the latest requests
 One throttle among hundreds of good answers is that row's matter; where a quarter of all is
 throttled, or where most are told that the backend is full, it is meant for all. What is
 refused because the limiter tries more, or was sent before its last cut, does not count: less
-is asked already.
+is asked already. Of the first few requests one refusal is a large share and still only one, so
+alone it holds everybody for thirty seconds at most, whatever it says. And what was sent after the
+last refusal and is answered may show that the share was smaller: then nobody is held any more.
 
 Where nothing is said, a backend that refuses everybody would be asked all night, as fast as
 refusals come back. So once some looks in a row were refused, and nothing that was sent
@@ -28,6 +30,7 @@ LONGEST_S: Final = 30.0
 VAIN: Final = 8  # looks: a wall that has fallen far is found in fewer
 _FADES: Final = 1 - 1 / 32  # looks back over about as many requests
 _KNOWN: Final = 8  # requests, before an overload may hold everybody
+_SEVERAL: Final = 1.5  # refusals, faded: less than this is one of them
 _MOST: Final = 0.5  # of what was sent since the first of them has to be refused
 _SHARE: Final = 0.25  # of the time that all were refused
 _LEAST_S: Final = 0.02
@@ -42,6 +45,7 @@ class Hold:
         "_backs_off",
         "_began",
         "_first",
+        "_from",
         "_last",
         "_mark",
         "_refused",
@@ -50,6 +54,7 @@ class Hold:
 
     def __init__(self) -> None:
         self._asked = 0.0  # for a wait, until then
+        self._from = THROTTLED  # the share of refusals that this wait was for
         self._last = 0
         self._refused = 0.0  # fades with each request
         self._backs_off = 0.0  # of our own accord, until then
@@ -71,13 +76,11 @@ class Hold:
             return
         self._refused = 1 + self._refused * _FADES ** max(1, abs(number - self._last))
         self._last = number
-        known = (1 - _FADES**number) / (1 - _FADES)
-        if fault.kind is FaultClass.THROTTLE:
-            holds = self._refused >= THROTTLED * known
-        else:
-            holds = self._refused >= OVERLOADED * known and number >= _KNOWN
-        if holds:
-            self._asked = max(self._asked, now + wait_s)
+        is_throttle = fault.kind is FaultClass.THROTTLE
+        share = THROTTLED if is_throttle else OVERLOADED
+        if self._refused >= share * _known(number) and (is_throttle or number >= _KNOWN):
+            wait_s = wait_s if self._refused >= _SEVERAL else min(wait_s, LONGEST_S)
+            self._asked, self._from = max(self._asked, now + wait_s), share
 
     def refused(self, now: float, number: int, fault: Fault, *, sent: int) -> None:
         """The request of this number was refused, and `sent` is the number of the last one."""
@@ -98,8 +101,17 @@ class Hold:
 
     def answered(self, number: int) -> None:
         """The request of this number was answered: if it was the look, the refusals are over."""
+        if self._asked and number > self._last:
+            refused = self._refused * _FADES ** (number - self._last)
+            if refused < self._from * _known(number):
+                self._asked = 0.0
         if self._vain and number > self._mark:
             self._vain, self._backs_off = 0, 0.0
+
+
+def _known(number: int) -> float:
+    """How many requests are looked back over, faded, when this is the last."""
+    return (1 - _FADES**number) / (1 - _FADES)
 
 
 def _roll(now: float) -> float:

@@ -25,13 +25,12 @@ wall but an outage. Refusals that no cut ends are noise: `plan.refusals` tells w
 those are, and what they cut is given back. Rounds in which our own loop was late are
 not judged at all, and a limit that is not used does not grow.
 
-An engine that tells how many run and how many wait (vLLM, SGLang, llama-server) needs
-no trials. While its looks are fresh, in the phase *watched*, its own count sets the
-limit by the rules of `plan.queueing`, and a start may double at every look at which
-none wait. Answers, latencies and rounds are not judged then. Refusals and timeouts
-are: a known wall is below the engine, so only a queue that is too long is listened
-to there, and for a while after a timeout nothing grows. When the looks end, for
-whatever reason, the limit is held as it stands and tried out as if there had been none.
+An engine that tells how many run and how many wait (vLLM, SGLang, llama-server) needs no trials.
+While its looks are fresh, in the phase *watched*, its own count sets the limit by the rules of
+`plan.queueing`, and a start may double at every look at which none wait. Answers, latencies and
+rounds are not judged then. Refusals and timeouts are: a known wall is below the engine, so only a
+queue that is too long is listened to there, and for a while after a timeout nothing grows. When the
+looks end, the limit is held as it stands and tried out as if there had been none.
 
 Pure: `now` is in seconds and comes in.
 """
@@ -221,10 +220,10 @@ class AdaptiveLimit:
     def timed_out(self, now: float, stamp: int) -> None:
         """A request had no answer in time: half as many, once for all that were in flight."""
         if self.adapts and stamp >= self._cut_at:
+            self._outage.interrupted(self._limit if self.phase is Phase.REGAIN else None)
             self._hold(now, self._limit / 2)
             self._cut_at = self._round.first
             self._calm_until = now + _CALM_S
-            self._outage.interrupted()
 
     def loaded(self, now: float, load: EngineLoad, *, in_flight: int) -> None:
         """A look at the engine that answers; `in_flight` is ours at the same moment."""
@@ -345,10 +344,11 @@ class AdaptiveLimit:
     # -- after an outage
 
     def _regain(self, now: float) -> None:
-        """A slot more for an answer; from where we stood on, as before it."""
+        """A slot more for an answer, if all are used; from where we stood on, as before it."""
         outage = self._outage
-        self.phase, self._limit = Phase.REGAIN, min(self._limit + 1, self._most)
-        if self._limit >= outage.stood:
+        if self._round.peak >= _USED * self.limit:
+            self.phase, self._limit = Phase.REGAIN, min(self._limit + 1, self._most)
+        if self._limit >= min(outage.stood, self._most):
             self._broken_off = outage.broke_off_start
             self.restore(now, self._limit)
             self._wall, self._first_step = outage.wall, 0

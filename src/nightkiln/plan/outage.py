@@ -7,12 +7,13 @@ wall would take a hundred times as long as the outage did.
 
 The way chosen: what stood before the first of those cuts is remembered, and the wall that was
 known then. As soon as as many as may be in flight, and at least four, have been answered
-without a refusal in between, the limit goes back there by one slot for each answer: it
-doubles with every latency, and what is sent blindly is never more than what was just
-borne. What is refused on the way is cut to where it happened, and a fifth of what was
-to be regained is given up: so a wall that has fallen meanwhile is met a few times, not
-stormed, and while most are refused nothing is tried at all. A throttle (429) on the way ends
-it: what was borne and is throttled is a rate that was used up, and the pacer's to learn.
+without a refusal in between, the limit goes back there by one slot for each answer, for as long
+as the slots are used: it doubles with every latency, and what is sent blindly is never more than
+what was just borne. What is refused on the way is cut to where it happened, what has no answer in
+time to half of that, and a fifth of what was to be regained is given up: so a wall that has
+fallen meanwhile is met a few times, not stormed, and while most are refused nothing is tried at
+all. A throttle (429) on the way ends it: what was borne and is throttled is a rate that was used
+up, and the pacer's to learn.
 
 Pure. Nothing here cuts or waits; `plan.limiter` does.
 """
@@ -66,9 +67,14 @@ class Outage:
         self._answers += 1
         return self._is_known and self._answers >= max(ANSWERS, limit)
 
-    def interrupted(self) -> None:
-        """Something else is wrong: what was answered before it counts no more."""
+    def interrupted(self, on_the_way: float | None) -> None:
+        """Something else is wrong: what was answered before it counts no more.
+
+        On the way back so many were in flight, and were too many.
+        """
         self._answers = 0
+        if on_the_way is not None:
+            self.refused_on_the_way(on_the_way, is_rate=False)
 
     def refused_on_the_way(self, flying: float, *, is_rate: bool) -> None:
         """So many were too many again: there is less to be regained, or of a rate nothing."""

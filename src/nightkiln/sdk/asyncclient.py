@@ -12,7 +12,15 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from nightkiln.core.events import Planned
-from nightkiln.sdk.client import IDLE, WAIT_S, Face, PerModel, per_model
+from nightkiln.sdk.client import (
+    IDLE,
+    WAIT_S,
+    Face,
+    PerModel,
+    per_model,
+    refuse_estimates,
+    refuse_logprobs,
+)
 from nightkiln.sdk.job import AsyncJob
 from nightkiln.sdk.notices import say
 from nightkiln.sdk.shaping import Results, Shape
@@ -74,15 +82,19 @@ class AsyncClient(Face):
         """The state in a word."""
         return await self.job(job_id).status()
 
-    async def get_job_results(
+    async def get_job_results(  # noqa: PLR0913 - Sutro's parameters, in its order
         self,
         job_id: str,
         include_inputs: bool = True,
+        include_cumulative_logprobs: bool = False,
         with_original_df: Any = None,
         output_column: str | None = None,
+        disable_cache: bool = False,  # noqa: ARG002 - nothing is cached
         unpack_json: bool = True,
+        unwrap_reasoning: bool = False,  # noqa: ARG002 - answers hold none
     ) -> Results:
         """An ended job's results. See `Client.get_job_results`."""
+        refuse_logprobs(include_cumulative_logprobs)
         return await self._desk.results_async(
             job_id,
             Shape(
@@ -118,8 +130,11 @@ class AsyncClient(Face):
         timeout: float | None = WAIT_S,
         obtain_results: bool = True,
         output_column: str | None = None,
+        is_cost_estimate: bool = False,
+        unwrap_reasoning: bool = False,  # noqa: ARG002 - answers hold none
     ) -> Results:
         """As `await_job_results`; without `obtain_results` the job's `JobInfo` instead."""
+        refuse_estimates(is_cost_estimate)
         if obtain_results:
             return await self.await_job_results(job_id, timeout, output_column=output_column)
         return await self.job(job_id).wait(timeout)

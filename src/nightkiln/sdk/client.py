@@ -105,7 +105,8 @@ class Client(Face):
     server owns it, that is asked. `url` is a server elsewhere (NIGHTKILN_URL), `api_key`
     the key for it (NIGHTKILN_API_KEY). Jobs of a server go on when this client leaves.
     `quiet` keeps what is said on standard error to itself. Leaving the `with`
-    block stops this client's jobs as leaving the process does: answers are kept.
+    block stops this client's jobs as leaving the process does: answers are kept, and
+    nothing can be asked of the client afterwards.
     """
 
     @taking_submission(submission)
@@ -179,20 +180,27 @@ class Client(Face):
         """The state in a word: queued, running, paused, succeeded, completed_with_errors …"""
         return self.job(job_id).status()
 
-    def get_job_results(
+    def get_job_results(  # noqa: PLR0913 - Sutro's parameters, in its order
         self,
         job_id: str,
         include_inputs: bool = True,
+        include_cumulative_logprobs: bool = False,
         with_original_df: Any = None,
         output_column: str | None = None,
+        disable_cache: bool = False,  # noqa: ARG002 - nothing is cached
         unpack_json: bool = True,
+        unwrap_reasoning: bool = False,  # noqa: ARG002 - answers hold none
     ) -> Results:
         """An ended job's results, also those of a job that was cancelled.
 
         The same kind, order and index as the input; `with_original_df` puts the
         answers beside a frame you hold. With a schema `unpack_json` gives its
         properties columns of their own. Raises NotFound while the job goes on.
+
+        `include_cumulative_logprobs` is refused. `disable_cache` and `unwrap_reasoning`
+        change nothing: nothing is cached, and an answer never has its reasoning in it.
         """
+        refuse_logprobs(include_cumulative_logprobs)
         return self._desk.results(
             job_id,
             Shape(
@@ -232,8 +240,11 @@ class Client(Face):
         timeout: float | None = WAIT_S,
         obtain_results: bool = True,
         output_column: str | None = None,
+        is_cost_estimate: bool = False,
+        unwrap_reasoning: bool = False,  # noqa: ARG002 - answers hold none
     ) -> Results:
         """As `await_job_results`; without `obtain_results` the job's `JobInfo` instead."""
+        refuse_estimates(is_cost_estimate)
         if obtain_results:
             return self.await_job_results(job_id, timeout, output_column=output_column)
         return self.job(job_id).wait(timeout)
@@ -263,6 +274,24 @@ class Client(Face):
         _trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def refuse_logprobs(wanted: bool) -> None:
+    """Raise UsageError where log probabilities are wanted of a table's answers."""
+    if wanted:
+        raise UsageError(
+            "include_cumulative_logprobs is not done here: answers are kept without them",
+            hint="leave it out, or ask with a file of OpenAI's batch lines, with logprobs in them",
+        )
+
+
+def refuse_estimates(wanted: bool) -> None:
+    """Raise UsageError for a job that would be an estimate."""
+    if wanted:
+        raise UsageError(
+            "is_cost_estimate is not done here: no job is an estimate",
+            hint="leave it out; `nightkiln estimate` tells what a table will cost",
+        )
 
 
 IDLE = ("queued", "paused", "interrupted", "finalizing", "cancelling")

@@ -25,13 +25,12 @@ from nightkiln.core.errors import (
     UsageError,
     catalogue,
 )
-from nightkiln.service.api import ROWS_HEADER, Refusal
+from nightkiln.service.api import PROJECT_HEADER, ROWS_HEADER, Refusal
 from nightkiln.vault.durable import disk_errors
 
 T = TypeVar("T")
 Query = Mapping[str, str | float | bool | Sequence[str] | None]
 
-PROJECT_HEADER: Final = "x-nightkiln-project"
 _TIMEOUT_S: Final = 120.0  # of silence
 _MOST_PROBLEM: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 18

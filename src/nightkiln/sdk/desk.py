@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from nightkiln.core.errors import NightkilnError
+from nightkiln.core.errors import NightkilnError, UsageError
 from nightkiln.core.events import JobView, Opening, Planned
 from nightkiln.sdk import loopthread
 from nightkiln.sdk.base import Accepted, Kiln
 from nightkiln.sdk.notices import say
+from nightkiln.sdk.owncolumns import OwnColumns, own_columns
 from nightkiln.sdk.shaping import Results, Shape, shaped
 from nightkiln.sdk.showing import display, progress_of
 from nightkiln.sdk.submission import Submission, order_for
@@ -37,9 +38,15 @@ class Desk:
         self._thread: loopthread.LoopThread | None = None
         self._kiln: Kiln | None = None
         self._left: list[Kiln] = []  # a parent's: kept, so that nothing closes them
+        self._own = OwnColumns()
+        self._is_closed = False
 
     def kiln(self) -> tuple[loopthread.LoopThread, Kiln]:
-        """The kiln of this process, and the loop it belongs to."""
+        """The kiln of this process, and the loop it belongs to. Raises UsageError once closed."""
+        if self._is_closed:
+            raise UsageError(
+                "this client is closed", hint="use it inside its `with`, or make another one"
+            )
         thread = loopthread.current()
         if self._kiln is None or self._thread is not thread:
             if self._kiln is not None:
@@ -50,14 +57,14 @@ class Desk:
 
     def call(self, work: Callable[[Kiln], Coroutine[Any, Any, T]]) -> T:
         """Do something at the kiln and wait for it."""
-        thread, kiln = self.kiln()
         with _worded():
+            thread, kiln = self.kiln()
             return thread.call(work(kiln))
 
     async def call_async(self, work: Callable[[Kiln], Coroutine[Any, Any, T]]) -> T:
         """Do something at the kiln and await it."""
-        thread, kiln = self.kiln()
         with _worded():
+            thread, kiln = self.kiln()
             return await thread.call_async(work(kiln))
 
     # -- submitting
@@ -69,7 +76,7 @@ class Desk:
                 columns = self._head(asked.order) if asked.is_mixed else None
                 return self._settle(order_for(asked, columns))
             _, kiln = self.kiln()
-            staged = kiln.stage(frame_of(asked.data))
+            staged = kiln.stage(frame_of(asked.data, needed=asked.needed))
             try:
                 return self._settle(order_for(asked, staged.columns, staged))
             except NightkilnError:
@@ -83,14 +90,18 @@ class Desk:
     def submit(self, asked: Submission) -> Accepted:
         """Submit and say what a person should know of it."""
         order = self.order(asked)
+        own = own_columns(asked.data)
         accepted = self.call(lambda kiln: kiln.submit(order))
+        self._own.keep(accepted.job, own)
         self.tell(accepted)
         return accepted
 
     async def submit_async(self, asked: Submission) -> Accepted:
         """Submit without blocking the caller's loop."""
         order = await asyncio.to_thread(self.order, asked)
+        own = await asyncio.to_thread(own_columns, asked.data)
         accepted = await self.call_async(lambda kiln: kiln.submit(order))
+        self._own.keep(accepted.job, own)
         self.tell(accepted)
         return accepted
 
@@ -154,22 +165,24 @@ class Desk:
         """A job's results."""
         answered = self.call(lambda kiln: kiln.answered(job, partial=shape.partial))
         with _worded():
-            return shaped(answered, shape)
+            return shaped(answered, shape, self._own.of(answered.job.id))
 
     async def results_async(self, job: str, shape: Shape) -> Results:
         """A job's results, made in a thread of the caller's."""
         answered = await self.call_async(lambda kiln: kiln.answered(job, partial=shape.partial))
         with _worded():
-            return await asyncio.to_thread(shaped, answered, shape)
+            own = self._own.of(answered.job.id)
+            return await asyncio.to_thread(shaped, answered, shape, own)
 
     # -- the end
 
     def close(self) -> None:
-        """Stop working and say what is not over."""
+        """Stop working and say what is not over. Nothing can be asked afterwards."""
         if self._is_open():
             for line in self.call(lambda kiln: kiln.aclose()):
                 say(line)
             self._let_go()
+        self._is_closed = True
 
     async def aclose(self) -> None:
         """Stop working and say what is not over, without blocking the caller's loop."""
@@ -177,12 +190,13 @@ class Desk:
             for line in await self.call_async(lambda kiln: kiln.aclose()):
                 say(line)
             self._let_go()
+        self._is_closed = True
 
     def _is_open(self) -> bool:
         return self._kiln is not None and self._thread is loopthread.running()
 
     def _let_go(self) -> None:
-        """A client that was closed may be used again: it then opens anew."""
+        """Forget the kiln that was closed."""
         assert self._thread is not None
         assert self._kiln is not None
         self._thread.not_at_exit(self._kiln.aclose)

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
+from nightkiln.app.duties import is_capped, is_tried
 from nightkiln.core.errors import (
-    HomeBusy,
     IllegalMove,
     JobFailed,
     NotFound,
@@ -35,11 +35,11 @@ from nightkiln.core.job import Job, JobState
 from nightkiln.sdk.base import Accepted
 from nightkiln.sdk.connection import Query, Server
 from nightkiln.sdk.remote import RemoteKiln
-from nightkiln.sdk.resting import is_capped, is_tried, rests
+from nightkiln.sdk.resting import rests
 from nightkiln.sdk.saving import save_bad_rows, save_table
 from nightkiln.sdk.verbs import Listener
 from nightkiln.service import api, badrows
-from nightkiln.service.cleaning import Cleaned, OldJob
+from nightkiln.service.cleaning import Cleaned, OldJob, clean
 from nightkiln.service.faultreport import FaultReport, Wish
 from nightkiln.service.manner import Changes
 from nightkiln.service.orders import Order
@@ -285,17 +285,7 @@ class Distant:
 
     async def clean(self, old: list[OldJob]) -> Cleaned:
         """Remove old jobs; those in use are kept."""
-        deleted, kept = [], []
-        for one in old:
-            try:
-                await self.delete(one.job)
-            except HomeBusy:
-                kept.append(one)
-            except NotFound:
-                continue  # somebody else was quicker
-            else:
-                deleted.append(one)
-        return Cleaned(deleted=tuple(deleted), kept=tuple(kept))
+        return await clean(self.delete, old)
 
 
 class _Patience:

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Final, TypeVar
 
+from nightkiln.sdk.ending import ending
 from nightkiln.sdk.notices import say
 
 T = TypeVar("T")
@@ -88,18 +89,24 @@ class _Process:
     lock: ClassVar[threading.Lock] = threading.Lock()
     thread: ClassVar[LoopThread | None] = None
     watched: ClassVar[bool] = False
+    ended: ClassVar[bool] = False  # the main thread is over
     left: ClassVar[list[LoopThread]] = []  # a parent's: kept, so that nothing closes them
 
 
 def current() -> LoopThread:
-    """The loop thread of this process, started now if need be."""
+    """The loop thread of this process, started now if need be.
+
+    Raises UsageError when the process ends: then no thread takes work any more.
+    """
     with _Process.lock:
-        if _Process.thread is None:
-            _Process.thread = LoopThread()
         if not _Process.watched:
-            _Process.watched = True
-            os.register_at_fork(after_in_child=_forget)
             _before_exit(_drain)
+            os.register_at_fork(after_in_child=_forget)
+            _Process.watched = True
+        if _Process.thread is None:
+            if _Process.ended:
+                raise ending()
+            _Process.thread = LoopThread()
         return _Process.thread
 
 
@@ -117,16 +124,20 @@ def _forget() -> None:
 
 
 def _drain() -> None:
-    ending, _Process.thread = _Process.thread, None
-    if ending is not None:
-        ending.drain()
+    _Process.ended = True
+    last, _Process.thread = _Process.thread, None
+    if last is not None:
+        last.drain()
 
 
 def _before_exit(call: Callable[[], None]) -> None:
     import concurrent.futures.thread  # noqa: F401 - its own call comes first, so runs after ours
 
     register = getattr(threading, "_register_atexit", atexit.register)
-    register(call)
+    try:
+        register(call)
+    except RuntimeError as error:  # the interpreter joins its threads already
+        raise ending() from error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

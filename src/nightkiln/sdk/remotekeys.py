@@ -1,8 +1,13 @@
 """The API keys of a server, as `app.keyholder` has those of a home that nobody owns."""
 
+from collections.abc import Iterator
+from typing import Final
+
 from nightkiln.core.errors import NotFound
-from nightkiln.sdk.connection import Server
+from nightkiln.sdk.connection import Query, Server
 from nightkiln.service.api import KeyObject, KeyWanted, Page, Rotating, SignInLink
+
+_A_PAGE: Final = 1000  # as many as a server gives at once
 
 
 class RemoteKeys:
@@ -17,7 +22,7 @@ class RemoteKeys:
 
     def list_keys(self) -> tuple[KeyObject, ...]:
         """Every key, newest first. Raises AuthError, UnreachableError."""
-        return self._server.ask("GET", "/keys", Page[KeyObject], query={"everyone": True}).data
+        return tuple(self._keys())
 
     def rotate(self, key: str, *, overlap_s: float) -> KeyObject:
         """A new key in place of one, which is good a while longer. Raises NotFound, UsageError."""
@@ -35,8 +40,18 @@ class RemoteKeys:
         made = self._server.ask("POST", "/keys/link", SignInLink)
         return self._server.url + made.path
 
+    def _keys(self) -> Iterator[KeyObject]:
+        """Every key, a page at a time."""
+        after: str | None = None
+        while True:
+            query: Query = {"everyone": True, "limit": _A_PAGE, "after": after}
+            page = self._server.ask("GET", "/keys", Page[KeyObject], query=query)
+            yield from page.data
+            if (after := page.after) is None:
+                return
+
     def _project_of(self, key: str) -> str:
-        for known in self.list_keys():
+        for known in self._keys():
             if known.id == key:
                 return known.project
         raise NotFound(f"no key {key}", hint="nightkiln keys list shows them")

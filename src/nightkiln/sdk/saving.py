@@ -4,6 +4,7 @@ A file appears whole or not at all, as an embedded run writes it. Requests block
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from nightkiln.core.job import Job
 from nightkiln.sdk.connection import Query, Server
 from nightkiln.service.batches import failures_beside
 from nightkiln.service.outputs import is_stream, opened
-from nightkiln.service.results import DATASET, check_output, check_whole, make_room
+from nightkiln.service.results import DATASET, check_output, check_whole, left_in, make_room
 from nightkiln.service.selection import Selection
 from nightkiln.tables.batch_in import BATCH
 from nightkiln.tables.formats import TEXTUAL, compression_of
@@ -26,7 +27,7 @@ from nightkiln.vault.durable import (
     sha256_of,
     write_bytes,
 )
-from nightkiln.vault.publish import MANIFEST, Manifest
+from nightkiln.vault.publish import MANIFEST, Manifest, PublishedFile
 
 _NOWHERE: Final = "/nightkiln/elsewhere"  # the input is not on this machine
 
@@ -72,24 +73,34 @@ def save_bad_rows(server: Server, job: Job, output: str) -> None:
 
 
 def _save_folder(server: Server, job: Job, output: str) -> int:
-    """Download the files of a job's results, and last the manifest that names them."""
+    """Download the files of a job's results, and last the manifest that names them.
+
+    What an earlier download left stays until all have come.
+    """
     manifest = server.ask("GET", f"/jobs/{job.id}/dataset", Manifest)
     folder = Path(output).expanduser()
     with disk_errors(f"writing {folder}"):
         make_dir(folder)
-        make_room(folder)
-        for file in manifest.files:
-            if Path(file.name).name != file.name or file.name.startswith("."):
-                raise UnreachableError(f"the server names a file {file.name!r} outside the folder")
-            target = folder / file.name
-            with replacing(target) as out:
-                server.save(f"/jobs/{job.id}/dataset/{file.name}", out, query={})
-            if file.sha256 and sha256_of(target)[0] != file.sha256:
-                target.unlink()
-                raise UnreachableError(f"{file.name} came damaged", hint="run the command again")
+        left_in(folder)  # refused now, not when all is here
+        with TemporaryDirectory(prefix=".coming-", dir=folder) as scratch:
+            for file in manifest.files:
+                _save_file(server, job, file, Path(scratch))
+            make_room(folder)
+            for file in manifest.files:
+                (Path(scratch) / file.name).replace(folder / file.name)
         write_bytes(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         fsync_dir(folder)
     return manifest.rows
+
+
+def _save_file(server: Server, job: Job, file: PublishedFile, folder: Path) -> None:
+    if Path(file.name).name != file.name or file.name.startswith("."):
+        raise UnreachableError(f"the server names a file {file.name!r} outside the folder")
+    target = folder / file.name
+    with replacing(target) as out:
+        server.save(f"/jobs/{job.id}/dataset/{file.name}", out, query={})
+    if file.sha256 and sha256_of(target)[0] != file.sha256:
+        raise UnreachableError(f"{file.name} came damaged", hint="run the command again")
 
 
 def _save_lines(server: Server, job: Job, output: str, query: Query) -> int:

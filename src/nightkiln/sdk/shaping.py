@@ -5,7 +5,7 @@ of them stand behind. A row without an answer has None there and says why in
 `error_code`: row errors are data. Libraries are imported only for data of theirs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -13,6 +13,7 @@ import msgspec
 
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import Task
+from nightkiln.sdk.owncolumns import Own
 from nightkiln.sdk.submission import OUTPUT_COLUMN
 from nightkiln.service.framing import Answered
 from nightkiln.tables.badrows import BAD_ROW
@@ -38,6 +39,7 @@ _COLUMNS: Final = {
 }  # ours by the names the SDK gives them
 
 
+_NOTHING: Final[Own] = {}
 _KINDS: Final = {
     "pandas": FrameKind.PANDAS,
     "polars": FrameKind.POLARS,
@@ -64,35 +66,72 @@ class RowError(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-def shaped(answered: Answered, shape: Shape) -> Results:
-    """The results. Raises UsageError for columns that collide or a frame that does not fit."""
+def shaped(answered: Answered, shape: Shape, own: Own = _NOTHING) -> Results:
+    """The results; `own` has columns as the caller gave them, where that is still known.
+
+    Raises UsageError for columns that collide or a frame that does not fit.
+    """
     answers = _columns(answered, shape)
     kind = _kind(answered, shape.original)
     if kind is FrameKind.LIST:
         return _values(answered, shape)
+    given = None if shape.original is None else _given(shape.original, kind, answered)
     inputs = answered.inputs if shape.include_inputs else answered.inputs.select([])
-    if shape.original is not None and len(shape.original) != answered.answers.num_rows:
-        raise UsageError(
-            f"with_original_df has {len(shape.original)} rows, the job {answered.answers.num_rows}",
-            hint="give the frame that was submitted",
-        )
-    names = list(answered.inputs.column_names if shape.original is None else shape.original)
+    names = list(answered.inputs.column_names if given is None else _names(given))
     if shape.include_inputs:
         check_collisions([str(name) for name in names], (), added=tuple(answers))
     match kind:
         case FrameKind.PANDAS:
-            return _pandas(answered, answers, shape)
+            return _pandas(answered, answers, given, own if shape.include_inputs else None)
         case FrameKind.POLARS:
-            return _polars(inputs, answers, shape.original)
+            return _polars(inputs, answers, given)
         case FrameKind.DICT:
             columns = {name: column.to_pylist() for name, column in answers.items()}
-            return {**inputs.to_pydict(), **columns} if shape.include_inputs else columns
-    table = _table(inputs, answers)
+            shown = {**inputs.to_pydict(), **_first(own, inputs)} if given is None else given
+            return {**shown, **columns} if shape.include_inputs else columns
+    table = _table(inputs if given is None or not shape.include_inputs else given, answers)
     if kind is FrameKind.DATASET and find_spec("datasets") is not None:
         import datasets
 
         return datasets.Dataset(table)
     return table
+
+
+def _given(original: Any, kind: FrameKind, answered: Answered) -> Any:
+    """The caller's own frame, whole and with columns. Raises UsageError for one of other rows."""
+    if kind is FrameKind.DICT:
+        frame: Any = {name: list(values) for name, values in original.items()}
+    elif kind is FrameKind.ARROW:
+        import pyarrow as pa
+
+        frame = pa.table(original)
+    elif kind is FrameKind.DATASET:
+        frame = original.with_format("arrow")[:]
+    else:
+        frame = original.collect() if hasattr(original, "collect") else original
+        frame = frame if hasattr(frame, "columns") else frame.to_frame()
+    rows = answered.answers.num_rows
+    counts = map(len, frame.values()) if kind is FrameKind.DICT else [len(frame)]
+    for count in counts:
+        if count != rows:
+            raise UsageError(
+                f"with_original_df has {count} rows, the job {rows}",
+                hint="give the frame that was submitted",
+            )
+    return frame
+
+
+def _names(given: Any) -> Sequence[Hashable]:
+    """The names of the columns of a frame."""
+    if isinstance(given, Mapping):
+        return list(given)
+    return list(getattr(given, "column_names", None) or given.columns)
+
+
+def _first(own: Own, inputs: "pa.Table") -> dict[Hashable, list[Any]]:
+    """The caller's values of the rows that were taken; a job may have a limit."""
+    kept = inputs.column_names
+    return {name: list(of)[: inputs.num_rows] for name, of in own.items() if name in kept}
 
 
 def errors_of(answered: Answered) -> list[RowError]:
@@ -140,7 +179,10 @@ def _kind_of(original: object) -> FrameKind:
         return FrameKind.ARROW
     if isinstance(original, Mapping):
         return FrameKind.DICT
-    return FrameKind.LIST
+    raise UsageError(
+        f"with_original_df is of the type {type(original).__name__}, which has no columns",
+        hint="give a frame of pandas or polars, an Arrow table, a dataset or a dict of columns",
+    )
 
 
 def _columns(answered: Answered, shape: Shape) -> "dict[str, pa.ChunkedArray | pa.Array]":
@@ -202,28 +244,35 @@ def _table(inputs: "pa.Table", answers: "Mapping[str, pa.ChunkedArray | pa.Array
     )
 
 
-def _pandas(answered: Answered, answers: "Mapping[str, Any]", shape: Shape) -> Any:
+def _pandas(answered: Answered, answers: "Mapping[str, Any]", given: Any, own: Own | None) -> Any:
+    """The frame with the answers; without `own` the index alone beside them."""
     ours = _table(answered.inputs.select([]), answers).to_pandas()
-    if shape.original is not None:
-        original = shape.original
-        frame = original if hasattr(original, "columns") else original.to_frame()
-    else:
-        frame = answered.inputs.to_pandas()
-    whole = frame.copy(deep=False) if shape.include_inputs else frame[[]].copy()
+    frame = answered.inputs.to_pandas() if given is None else given
+    whole = frame[[]].copy() if own is None else frame.copy(deep=False)
+    for name, values in (own or {}).items() if given is None else ():
+        if name in whole.columns:
+            whole[name] = _objects(values[: len(whole)], whole.index)
     for name in ours.columns:
         whole[name] = ours[name].array  # by position: an index may repeat
     return whole
 
 
-def _polars(inputs: "pa.Table", answers: "Mapping[str, Any]", original: Any) -> Any:
+def _objects(values: Sequence[Any], index: Any) -> Any:
+    """Values as a column of objects, whatever they are: pandas would look into lists."""
+    import numpy as np
+    import pandas as pd
+
+    column: Any = np.empty(len(values), dtype=object)
+    for at, value in enumerate(values):
+        column[at] = value
+    return pd.Series(column, index=index, dtype=object)
+
+
+def _polars(inputs: "pa.Table", answers: "Mapping[str, Any]", given: Any) -> Any:
     import polars as pl
 
     ours = pl.DataFrame(_table(inputs.select([]), answers))
     if not inputs.column_names:
         return ours
-    frame: Any = pl.DataFrame(inputs) if original is None else original
-    if hasattr(frame, "collect"):
-        frame = frame.collect()
-    if not hasattr(frame, "columns"):
-        frame = frame.to_frame()
+    frame: Any = pl.DataFrame(inputs) if given is None else given
     return frame.hstack(ours)

@@ -89,7 +89,7 @@ def info_of(view: JobView) -> JobInfo:
         model=job.spec.model,
         input=job.spec.source.name,
         created_at=job.created_at,
-        cost_usd=_usd(job.spent),
+        cost_usd=_usd(job.spent.with_newer(job.totals, totals)),
     )
 
 

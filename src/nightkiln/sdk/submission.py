@@ -20,6 +20,7 @@ from nightkiln.service.orders import Order, Staged
 from nightkiln.tables.badrows import POLICIES
 from nightkiln.tables.columns import check_collisions, check_present
 from nightkiln.tables.frames import MESSAGES
+from nightkiln.tables.prompts import keys_needed
 from nightkiln.tables.schema import AnswerSchema, properties_of
 
 P = ParamSpec("P")
@@ -65,6 +66,19 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     def is_mixed(self) -> bool:
         """True when names and texts can only be told apart by the columns there are."""
         return self.column is not None and not isinstance(self.column, str)
+
+    @property
+    def needed(self) -> tuple[str, ...] | None:
+        """The keys that every dict has to have; None: the only one there is.
+
+        Raises UsageError for a template that is none.
+        """
+        if isinstance(self.column, str):
+            return (self.column,)
+        if self.column is not None:  # what does not look like a name may be a text
+            return tuple(item for item in self.column if _IDENTIFIER.fullmatch(item))
+        prompt = self.order.prompt
+        return keys_needed(prompt) or (() if prompt.template or prompt.jinja else None)
 
     @property
     def path(self) -> str | None:
@@ -161,6 +175,10 @@ def _asks(
 ) -> PromptSpec:
     """What is asked, but for the columns. Raises UsageError."""
     _check_one_of(column=column, prompt=prompt, messages=messages, template=template)
+    listed = isinstance(column, Sequence) and all(isinstance(item, str) for item in column)
+    if column is not None and not listed:
+        hint = "give the name of a column, or a list of names and texts"
+        raise UsageError(f"column= is {column!r}, which names no column", hint=hint)
     text = _jinja(template)
     return PromptSpec(template=prompt, jinja=text, messages_column=messages, system=system)
 

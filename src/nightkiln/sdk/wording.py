@@ -18,6 +18,10 @@ _ARGUMENTS: Final = {
     "timeout": "timeout_s",
     "wait": "wait_s",
 }  # where another word is used than the option's own
+_COMMANDS: Final = (
+    (re.compile(r"nightkiln jobs results (\S+) --partial"), r'job("\1").results(partial=True)'),
+    (re.compile(r"nightkiln jobs retry (\S+) --run"), r'job("\1").retry()'),
+)  # whole commands that are a call here
 _ONLY_TYPED: Final = (", --template FILE.jinja", ", --template")  # the functions have none
 
 
@@ -29,6 +33,8 @@ def in_python(error: NightkilnError) -> None:
 
 
 def _said(text: str) -> str:
+    for command, call in _COMMANDS:
+        text = command.sub(call, text)
     for option in _ONLY_TYPED:
         text = text.replace(option, "")
     return _OPTION.sub(_argument, text)

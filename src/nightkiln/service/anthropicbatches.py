@@ -23,10 +23,11 @@ from nightkiln.service import deletion
 from nightkiln.service.answering import Allow, Models
 from nightkiln.service.anthropicresults import parts_of, rest_of
 from nightkiln.service.anthropicsplitting import URL, Share, Splitting, split
-from nightkiln.service.batchrecords import New, record, repeated
+from nightkiln.service.batchrecords import New, forget_files, record, repeated
 from nightkiln.service.context import Context
 from nightkiln.service.wirebatches import Shown, new_job, show, with_source
 from nightkiln.store import batches
+from nightkiln.store.tx import Tx
 from nightkiln.tables.batch_in import BATCH, ID
 from nightkiln.vault.arrivals import Sealed
 from nightkiln.vault.durable import disk_errors, fsync_dir
@@ -73,15 +74,28 @@ async def create(
         await asyncio.to_thread(document.path.unlink, missing_ok=True)
     if isinstance(shares, Refusal):
         return shares
-    made = [await _made(context, new, share) for share in shares]
+    made = await _made(context, new, shares)
     return _said(await record(context, new.asked, *_whole(new, made)))
 
 
-async def _made(context: Context, new: NewMessages, share: Share) -> New:
-    """The job over a share, its lines in place, as a part of a batch."""
+async def _made(context: Context, new: NewMessages, shares: Sequence[Share]) -> list[New]:
+    """The jobs over the shares, their lines in place, each as a part of a batch.
+
+    Where one cannot be made, nothing stays of any.
+    """
     label = Label(name=_NAME, priority=new.priority, key=new.key)
-    job = new_job(context, _source(share.lines), share.served, label)
-    placed = await asyncio.to_thread(_placed, context, job)
+    made = [new_job(context, _source(share.lines), share.served, label) for share in shares]
+    placing = asyncio.ensure_future(asyncio.to_thread(_placed, context, made))
+    try:
+        placed = await asyncio.shield(placing)
+    except asyncio.CancelledError:
+        await asyncio.gather(placing, return_exceptions=True)  # the thread goes on meanwhile
+        await asyncio.to_thread(_forget_lines, context, made)
+        raise
+    return [_part(context, new, *one) for one in zip(shares, placed, strict=True)]
+
+
+def _part(context: Context, new: NewMessages, share: Share, job: Job) -> New:
     batch = Batch(
         id=BatchId(f"part_{job.id}"),
         project=context.project,
@@ -93,7 +107,7 @@ async def _made(context: Context, new: NewMessages, share: Share) -> New:
         rows=share.count,
     )
     order = None if share.served is None else share.served.order
-    return New(batch=batch, job=placed, order=order, rows=share.count)
+    return New(batch=batch, job=job, order=order, rows=share.count)
 
 
 def _whole(new: NewMessages, made: Sequence[New]) -> list[New]:
@@ -138,8 +152,25 @@ def _source(lines: Sealed) -> SourceSpec:
     )
 
 
-def _placed(context: Context, job: Job) -> Job:
-    """The job's folders, with the lines moved in. Blocking. Raises DiskError."""
+def _placed(context: Context, made: Sequence[Job]) -> list[Job]:
+    """The folders of all jobs, with the lines moved in, or none. Blocking. Raises DiskError."""
+    is_whole = False
+    try:
+        placed = [_in_place(context, job) for job in made]
+        is_whole = True
+    finally:
+        if not is_whole:
+            _forget_lines(context, made)
+    return placed
+
+
+def _forget_lines(context: Context, made: Sequence[Job]) -> None:
+    forget_files(context, made)
+    for job in made:  # those that were not moved yet
+        Path(job.spec.source.path).unlink(missing_ok=True)
+
+
+def _in_place(context: Context, job: Job) -> Job:
     found = context.files(job.id)
     with disk_errors("making the job's folders"):
         found.make()
@@ -186,8 +217,14 @@ async def delete(context: Context, batch: BatchId) -> None:
     if shown.batch.ended_at is None:
         raise InputError(f"the batch {batch} is in progress", reason="batch_in_progress")
     parts = await context.store.read(lambda tx: parts_of(tx, shown.batch))
-    for one in (*parts, shown.batch):  # the batch last: until then it may be deleted again
+    for one in (*parts, shown.batch):
         if one.job is not None and not one.parts:
             with contextlib.suppress(NotFound):  # somebody deleted the job itself
                 await deletion.delete(context, one.job)
-        await context.store.write(partial(batches.remove, batch=one.id, project=context.project))
+    await context.store.write(partial(_forget, batch=shown.batch))
+
+
+async def _forget(tx: Tx, *, batch: Batch) -> None:
+    """Remove the records of a batch and its parts: until here it may be deleted again."""
+    for one in (*await parts_of(tx, batch), batch):
+        await batches.remove(tx, one.id, project=batch.project)

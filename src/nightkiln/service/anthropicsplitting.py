@@ -9,7 +9,7 @@ elsewhere, go into lines of their own, for a job asks one model.
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from nightkiln.service.answering import Allow, Models, Served
 from nightkiln.vault.arrivals import Sealed
 from nightkiln.vault.durable import disk_errors
 from nightkiln.vault.parts import PartWriter
-from nightkiln.wire.anthropic.create import Created, Entry, read_create
+from nightkiln.wire.anthropic.create import Entry, read_create
 from nightkiln.wire.anthropic.errors import Refusal
 from nightkiln.wire.anthropic.params import model_of, shows_thinking, translate
 from nightkiln.wire.anthropic.rules import Rules
@@ -145,15 +145,10 @@ def split(
     writing = _Writing(new_path)
     try:
         with disk_errors("writing the requests of a batch"):
-            return writing.write(splitting.line(entry) for entry in _entries(created)).shares(
-                splitting.chosen
-            )
+            writing.write(map(splitting.line, created.requests))
+        return writing.shares(splitting.chosen)
     finally:
         writing.close()
-
-
-def _entries(created: Created) -> Iterator[Entry]:
-    yield from created.requests
 
 
 class _Writing:
@@ -168,7 +163,7 @@ class _Writing:
         self._stack = ExitStack()
         self._whole = False
 
-    def write(self, lines: Iterator[tuple[int, bytes]]) -> "_Writing":
+    def write(self, lines: Iterable[tuple[int, bytes]]) -> None:
         """Write every line to the file of its share, and make all durable."""
         for share, line in lines:
             while share >= len(self._outs):
@@ -179,7 +174,6 @@ class _Writing:
             out.flush()
             os.fsync(fd)
         self._whole = True
-        return self
 
     def shares(self, chosen: list[Served]) -> tuple[Share, ...]:
         """What was written."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 
 from nightkiln.core.access import ApiKey, KeyCaps, KeyId, Scope
+from nightkiln.core.backendnow import Door
 from nightkiln.core.errors import UsageError
 from nightkiln.core.events import BackendShare, JobView, Opening
 from nightkiln.core.files import StoredFile
@@ -36,6 +37,7 @@ from nightkiln.store.ledger import Entry
 
 T = TypeVar("T")
 
+PROJECT_HEADER: Final = "x-nightkiln-project"  # whose, where a key of scope admin asks
 ROWS_HEADER: Final = "x-nightkiln-rows"  # how many rows a download has
 
 
@@ -53,7 +55,7 @@ class NewJob(
     output_schema: Any = None  # a JSON schema
     endpoint: str | None = None
     more_endpoints: tuple[str, ...] = ()
-    key: str | None = None  # a reference, env:NAME or file:PATH, on the server
+    key: str | None = None  # a reference, as env:NAME, looked up by the server
     more_keys: tuple[str, ...] = ()
     timeout_s: float = 600.0
     concurrency: int | None = None
@@ -261,14 +263,27 @@ def usage_object(first: str, last: str, entries: Sequence[Entry]) -> Usage:
     return Usage(first=first, last=last, data=data)
 
 
+class BackendObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with a model, and all that goes there now, of every project together."""
+
+    name: str
+    model: str  # as it is called there
+    slots: int  # requests in flight at most
+    limit: int  # of them what it is believed to bear now
+    in_flight: int
+    breaker: Door
+    waits_s: float  # until the next request may go
+
+
 class FleetObject(msgspec.Struct, frozen=True, kw_only=True):
     """The models that are configured, and what goes on now."""
 
     models: tuple[str, ...]
     working: bool  # False: jobs are taken in, and nobody works on them here
     jobs: dict[str, int]  # of the project, by state
-    in_flight: int
+    in_flight: int  # of the project
     slots: int
+    backends: tuple[BackendObject, ...]
 
 
 class KeyWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -331,12 +346,24 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     job: JobObject
 
 
+class WebhookTold(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of telling a webhook that the job's batch ended."""
+
+    id: str  # of the event, and the `webhook-id` of every try
+    webhook: str  # its id
+    event: str
+    state: str  # pending, delivered, given_up
+    tries: int
+    status: int | None  # of the last answer
+
+
 class Events(msgspec.Struct, frozen=True, kw_only=True):
     """What happened after a commit: those that came later, and the job as it stands."""
 
     data: tuple[CommitEvent, ...]
     last: int  # what to ask for next time
     job: JobObject
+    webhooks: tuple[WebhookTold, ...] = ()  # all of them, at every time
 
 
 class BadRows(msgspec.Struct, frozen=True, kw_only=True):

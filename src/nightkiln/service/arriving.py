@@ -85,8 +85,9 @@ async def arrived(
     match wanted:
         case FromRows():
             staged = await asyncio.to_thread(stage, context.home, frame_of(wanted.rows))
-            order = _naming(order, staged.name, staged)
-            return await submit.source_of(context, order), order
+            with _spooled(context, Path(staged.path)):
+                order = _naming(order, staged.name, staged)
+                return await submit.source_of(context, order), order
         case FromFile():
             return await _of_file(context, wanted, order)
         case FromUrl():
@@ -99,9 +100,9 @@ async def arrived(
 
 
 @contextmanager
-def _spooled(context: Context) -> Iterator[Path]:
-    """A new path in the spool; nothing stays there when the block fails."""
-    path, is_whole = context.home.spool / context.new_job_id(), False
+def _spooled(context: Context, path: Path | None = None) -> Iterator[Path]:
+    """A path in the spool, a new one where none is given; nothing stays there after a failure."""
+    path, is_whole = path or context.home.spool / context.new_job_id(), False
     try:
         yield path
         is_whole = True

@@ -40,10 +40,16 @@ async def resume(context: Context, name: str, changes: Changes, *, by: KeyId | N
     """
     job = await find_job(context, name)
     if job.state.is_terminal or job.state is JobState.DELETING:
-        hint = f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
-        raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=hint)
+        raise IllegalMove(job.id, str(job.state), str(JobState.RUNNING), hint=over_hint(job))
     await _change(context, job, changes)
     return job if job.wanted is Wanted.CANCEL else await moves.resume(context, job.id, by=by)
+
+
+def over_hint(job: Job) -> str:
+    """What helps with a job that is over and was to go on."""
+    if job.state is JobState.SUCCEEDED and job.totals.ok == job.rows:
+        return f"every row has its answer: nightkiln jobs results {job.id} -o answers.csv"
+    return f"nightkiln jobs retry {job.id} --run asks its rows without a result again"
 
 
 async def retry(

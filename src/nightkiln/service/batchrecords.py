@@ -6,6 +6,7 @@ whether the create repeats an earlier one; so two tries at once make one batch.
 
 import asyncio
 import shutil
+from collections.abc import Iterable
 
 import msgspec
 
@@ -55,10 +56,10 @@ async def record(context: Context, asked: Asked, first: New, *parts: New) -> Bat
     try:
         known = await context.store.write(use_case)
     except QuotaError:
-        await asyncio.to_thread(_forget_files, context, made)
+        await asyncio.to_thread(forget_files, context, [one.job for one in made])
         raise
     if known is not None:
-        await asyncio.to_thread(_forget_files, context, made)
+        await asyncio.to_thread(forget_files, context, [one.job for one in made])
     return first.batch if known is None else known
 
 
@@ -73,11 +74,11 @@ async def _insert(tx: Tx, new: New) -> None:
     await batches.insert_batch(tx, new.batch)
 
 
-def _forget_files(context: Context, made: tuple[New, ...]) -> None:
+def forget_files(context: Context, jobs: Iterable[Job | None]) -> None:
     """Remove the folders of jobs that were not recorded. Blocking."""
-    for one in made:
-        if one.job is not None:
-            shutil.rmtree(context.files(one.job.id).root, ignore_errors=True)
+    for job in jobs:
+        if job is not None:
+            shutil.rmtree(context.files(job.id).root, ignore_errors=True)
 
 
 async def _same(tx: Tx, context: Context, asked: Asked) -> Batch | Refusal | None:

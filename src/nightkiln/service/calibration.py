@@ -6,7 +6,7 @@ damaged says nothing. Nothing is asked of any backend.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,15 @@ from nightkiln.vault.segments import ChunkInput, InputReader
 _JOBS: Final = 3  # looked at, newest first
 _CHUNKS: Final = 4  # of each
 _ROWS: Final = 250  # of each of those
-_COLUMNS: Final = ("row", "status", "input_tokens", "output_tokens", "latency_ms")
+_SHORTEST_MS: Final = 0.5  # of a latency: they are kept in whole milliseconds
+_COLUMNS: Final = (
+    "row",
+    "status",
+    "input_tokens",
+    "output_tokens",
+    "latency_ms",
+    "backend",
+)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +49,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     recorded_rows: int = 0  # its rows, from the first one on
 
 
-async def calibrate(context: Context, spec: JobSpec) -> Calibration:
-    """Rows that the model of `spec` answered before; of the same prompt where there are any."""
+async def calibrate(
+    context: Context, spec: JobSpec, *, backends: Collection[str] = ()
+) -> Calibration:
+    """Rows that the model of `spec` answered before; of the same prompt where there are any.
+
+    Seconds are only taken over from `backends`: what another place needed says nothing of these.
+    """
     project = context.project
     found = await context.store.read(
         lambda tx: jobs.ended_with(tx, project=project, model=spec.model, limit=20)
@@ -54,7 +67,8 @@ async def calibrate(context: Context, spec: JobSpec) -> Calibration:
     for job in used:
         known = await context.store.read(partial(chunks.committed, job=job.id))
         with contextlib.suppress(DamagedError):
-            seen += await asyncio.to_thread(_rows_of, context.files(job.id), job, known)
+            rows = await asyncio.to_thread(_rows_of, context.files(job.id), job, known)
+            seen += [one if where in backends else _timeless(one) for one, where in rows]
     if not seen:
         return Calibration()
     names = ", ".join(job.id for job in used)
@@ -90,11 +104,18 @@ def _asks_the_same(one: JobSpec, other: JobSpec) -> bool:
     return one.prompt == other.prompt and one.output_schema == other.output_schema
 
 
-def _rows_of(files: JobFiles, job: Job, known: Sequence[Chunk]) -> list[Seen]:
-    """Some answered rows from some chunks, evenly over the job. Raises DamagedError."""
+def _timeless(one: Seen) -> Seen:
+    return msgspec.structs.replace(one, latency_s=0.0)
+
+
+def _rows_of(files: JobFiles, job: Job, known: Sequence[Chunk]) -> list[tuple[Seen, str | None]]:
+    """Some answered rows from some chunks with who answered, evenly over the job.
+
+    Raises DamagedError.
+    """
     step = max(1, len(known) // _CHUNKS)
     renderer = Renderer(job.spec.prompt, job.columns, job.spec.source.kind)
-    found: list[Seen] = []
+    found: list[tuple[Seen, str | None]] = []
     with contextlib.closing(InputReader(files)) as reader:
         for chunk in known[::step][:_CHUNKS]:
             assert chunk.committed_epoch is not None
@@ -104,20 +125,24 @@ def _rows_of(files: JobFiles, job: Job, known: Sequence[Chunk]) -> list[Seen]:
                 part = pq.read_table(
                     path, columns=list(_COLUMNS), use_threads=False, partitioning=None
                 )
-            for row, status, given, said, latency in zip(
+            for row, status, given, said, latency, backend in zip(
                 *(part.column(name).to_pylist() for name in _COLUMNS), strict=True
             ):
                 prompt = prompts.get(row - chunk.first_row)
                 if status == "ok" and prompt is not None and given:
-                    found.append(
-                        Seen(
-                            prompt_bytes=prompt_bytes(prompt, job.spec.prompt),
-                            input_tokens=given,
-                            output_tokens=said or 0,
-                            latency_s=(latency or 0.0) / 1000,
-                        )
+                    seen = Seen(
+                        prompt_bytes=prompt_bytes(prompt, job.spec.prompt),
+                        input_tokens=given,
+                        output_tokens=said or 0,
+                        latency_s=seconds_of(latency),
                     )
+                    found.append((seen, backend))
     return found
+
+
+def seconds_of(latency_ms: float | None) -> float:
+    """A measured latency; 0 means that none is known, so what was rounded to 0 is half a ms."""
+    return 0.0 if latency_ms is None else max(latency_ms, _SHORTEST_MS) / 1000
 
 
 def _prompts(renderer: Renderer, given: ChunkInput) -> dict[int, Prompt]:

@@ -1,6 +1,7 @@
 """Jobs that are over and old enough to go. What they spent stays in the ledger."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,6 @@ import msgspec
 from nightkiln.core.errors import HomeBusy, NotFound, UsageError
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import TERMINAL, JobState
-from nightkiln.service import deletion
 from nightkiln.service.context import Context
 from nightkiln.store import jobs
 
@@ -81,12 +81,12 @@ async def old_jobs(
     ]
 
 
-async def clean(context: Context, old: list[OldJob]) -> Cleaned:
-    """Delete these jobs. One that is in use is kept and told; the others go."""
+async def clean(delete: Callable[[str], Awaitable[None]], old: list[OldJob]) -> Cleaned:
+    """Delete these jobs, here or at a server. One that is in use is kept and told; others go."""
     deleted, kept = [], []
     for one in old:
         try:
-            await deletion.delete(context, one.job)
+            await delete(one.job)
         except HomeBusy:
             kept.append(one)
         except NotFound:

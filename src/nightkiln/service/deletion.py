@@ -5,19 +5,22 @@ by `collect_garbage` when a home is opened.
 """
 
 import asyncio
+import contextlib
 import shutil
 import time
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import HomeBusy
+from nightkiln.core.errors import HomeBusy, IllegalMove
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import JobState
-from nightkiln.service import moves
 from nightkiln.service.context import Context
 from nightkiln.store import jobs
+from nightkiln.store.tx import Tx
 from nightkiln.vault.durable import disk_errors, fsync_dir
 from nightkiln.vault.home import Lock
 
@@ -27,10 +30,12 @@ _ROW_FOLDERS: Final = ("input", "journal", "parts", "results")
 _ORPHAN_AGE_S: Final = 3600.0  # what is younger may belong to a job being accepted
 
 
-async def delete(context: Context, job: JobId) -> None:
-    """Remove a job and its files. Raises NotFound, HomeBusy, DiskError; safe to repeat."""
-    await context.store.read(lambda tx: jobs.get(tx, job, project=context.project))
-    await moves.move(context, job, JobState.DELETING)
+async def delete(context: Context, job: JobId, *, only_over: bool = False) -> None:
+    """Remove a job and its files. Raises NotFound, HomeBusy, DiskError; safe to repeat.
+
+    `only_over`: a job that somebody wants to go on stays as it is. Raises IllegalMove then.
+    """
+    await context.store.write(partial(_bury, context=context, job=job, only_over=only_over))
     crashpoints.reach("delete.tombstone")
     lock = await _runner_gone(context, job)
     try:
@@ -40,6 +45,16 @@ async def delete(context: Context, job: JobId) -> None:
     finally:
         if lock is not None:
             lock.release()
+
+
+async def _bury(tx: Tx, *, context: Context, job: JobId, only_over: bool) -> None:
+    """Leave a tombstone: nothing of the job is committed any more."""
+    found = await jobs.get(tx, job, project=context.project)
+    if found.state is JobState.DELETING:
+        return
+    if only_over and not found.state.is_terminal:
+        raise IllegalMove(job, str(found.state), str(JobState.DELETING))
+    await jobs.save(tx, msgspec.structs.replace(found.moved(JobState.DELETING), reason=""))
 
 
 async def _runner_gone(context: Context, job: JobId) -> Lock | None:
@@ -91,8 +106,9 @@ async def sweep_spool(context: Context) -> None:
 def _sweep_spool(spool: Path) -> None:
     horizon = time.time() - _ORPHAN_AGE_S
     for spooled in spool.glob("*"):
-        if spooled.stat().st_mtime < horizon:
-            spooled.unlink(missing_ok=True)
+        with disk_errors("sweeping the spool"), contextlib.suppress(FileNotFoundError):
+            if spooled.stat().st_mtime < horizon:  # or whoever was at it took it meanwhile
+                spooled.unlink()
 
 
 def _old_folders(context: Context, age_s: float) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, Self
 
 import msgspec
 
-from nightkiln.core.errors import NightkilnError, NotFound
+from nightkiln.core.errors import DiskError, NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile
 from nightkiln.core.ids import new_id
 from nightkiln.service.context import Context
@@ -80,7 +80,7 @@ class Incoming:
         await asyncio.to_thread(take, sealed, path)
         try:
             await self._context.store.write(lambda tx: records.insert_file(tx, file))
-        except NightkilnError:
+        except DiskError:  # a write that came too late may still be done: `collect` sees to that
             await _forget_unrecorded(self._context, file.id)
             raise
         self._kept = True

@@ -66,14 +66,18 @@ def ingest(
 
     Raises InputError for what cannot be taken, DiskError, and Stopped.
     """
+
+    def go_on() -> None:
+        if stop():
+            raise Stopped
+
     _check_source(job)
     done = notes(files)
     start = msgspec.json.decode(done[-1].end, type=Place) if done else Place()
     last = start
     with SegmentWriter(files, next_segment=len(done), next_row=start.row) as writer:
-        for block in _chunked(checked(job.spec, start), resuming=bool(done)):
-            if stop():
-                raise Stopped
+        for block in _chunked(checked(job.spec, start, go_on), resuming=bool(done)):
+            go_on()
             writer.add(block.rows, block.ids, bad=stored(block), end=_end(block))
             last = block.end
             on_rows(last.row)
@@ -119,14 +123,24 @@ def _check_source(job: Job) -> None:
         )
 
 
-def checked(spec: JobSpec, start: Place) -> Iterator[Block]:
-    """The reader's blocks; a row that cannot become a prompt is a bad one."""
+def checked(
+    spec: JobSpec, start: Place, go_on: Callable[[], None] = lambda: None
+) -> Iterator[Block]:
+    """The reader's blocks; a row that cannot become a prompt is a bad one.
+
+    `go_on` is called between them, and while a template is slow; it raises to end the reading.
+    """
     renderer: Renderer | None = None
     for block in open_reader(spec.source).blocks(start, rows=_READ_ROWS):
+        go_on()
         if renderer is None and len(block.bad) < block.rows.num_rows:
             check_names(block.end.columns, spec)
             renderer = Renderer(spec.prompt, block.end.columns, spec.source.kind)
-        yield block if renderer is None else with_flaws(block, renderer.flaws(block.rows))
+        yield (
+            block
+            if renderer is None
+            else with_flaws(block, renderer.flaws(block.rows, go_on=go_on))
+        )
 
 
 def _chunked(blocks: Iterator[Block], *, resuming: bool) -> Iterator[Block]:

@@ -18,6 +18,7 @@ from nightkiln.core.errors import NotFound, UsageError
 from nightkiln.core.ids import DEFAULT_PROJECT, ProjectId, new_id
 from nightkiln.service.context import Context
 from nightkiln.store import keys, keyuses
+from nightkiln.store.paging import Page
 from nightkiln.store.tx import Tx
 from nightkiln.vault.durable import disk_errors, replacing
 
@@ -29,6 +30,8 @@ _START: Final = 9  # letters of a text that may be shown
 _NAME_LENGTH: Final = 100
 _PROJECT_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _PROJECT_LENGTH: Final = 64
+_MODELS: Final = 100  # of one key's list
+_MODEL_LENGTH: Final = 200
 
 
 class KeyWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,14 @@ async def list_keys(context: Context, *, everyone: bool = False) -> list[ApiKey]
     """The keys of the context's project or of all, newest first, revoked ones too."""
     project = None if everyone else context.project
     return await context.store.read(lambda tx: keys.list_keys(tx, project=project))
+
+
+async def pages(
+    context: Context, page: Page, *, everyone: bool = False
+) -> tuple[list[ApiKey], bool]:
+    """A page of what `list_keys` gives, and whether there are more. Raises NotFound."""
+    project = None if everyone else context.project
+    return await context.store.read(lambda tx: keys.pages(tx, page, project=project))
 
 
 async def rotate(context: Context, key: KeyId, *, overlap_s: float) -> NewKey:
@@ -172,6 +183,18 @@ def _check(wish: KeyWish) -> None:
     caps = (wish.caps.rows, wish.caps.tokens, wish.caps.cost_usd, wish.caps.requests_per_minute)
     if any(cap is not None and cap <= 0 for cap in caps):
         raise UsageError("a cap has to be more than 0", hint="revoke a key that may do nothing")
+    _check_models(wish.caps.models)
+
+
+def _check_models(models: tuple[str, ...] | None) -> None:
+    """Refuse a list that means nothing; whether there are such models is not known here."""
+    if models is None:
+        return
+    if not 0 < len(models) <= _MODELS or not all(0 < len(one) <= _MODEL_LENGTH for one in models):
+        raise UsageError(
+            f"a key's list has 1 to {_MODELS} models, names of {_MODEL_LENGTH} letters at most",
+            hint="leave it out, and the key may ask every model of the server",
+        )
 
 
 def _over(key: KeyId) -> UsageError:

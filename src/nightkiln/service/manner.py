@@ -32,7 +32,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None  # as the order named it; None: the pilot
     endpoint: str | None = None
     more_endpoints: tuple[str, ...] = ()
-    key: str | None = None  # a reference: env:NAME or file:PATH
+    key: str | None = None  # a reference: env:NAME, file:PATH or keyring:SERVICE/USER
     more_keys: tuple[str, ...] = ()
     backends: int = 1  # that these names meant when the job was run last
     header_names: tuple[str, ...] = ()  # their values have to be given again
@@ -128,6 +128,12 @@ async def reuse_wanted(context: Context, job: JobId) -> tuple[Dedupe, CacheUse]:
     """What a job's rows may share, and what becomes of answers of earlier jobs."""
     kept = await _kept(context, job) or Manner()
     return kept.dedupe, kept.cache
+
+
+async def model_named(context: Context, job: JobId) -> str | None:
+    """The model that the job's last order named; None where it named none."""
+    kept = await _kept(context, job)
+    return None if kept is None else kept.model
 
 
 async def _kept(context: Context, job: JobId) -> Manner | None:

@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     output_schema: bytes | None = None  # the text of a JSON schema
     endpoint: str | None = None  # None: the model runs on this machine
     more_endpoints: tuple[str, ...] = ()  # that share the rows with the first
-    key: str | None = None  # a reference: env:NAME or file:PATH
+    key: str | None = None  # a reference: env:NAME, file:PATH or keyring:SERVICE/USER
     more_keys: tuple[str, ...] = ()  # of the same endpoint, or of the others in their order
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 600.0  # of one attempt

@@ -11,52 +11,65 @@ from typing import Final
 
 import msgspec
 
-from nightkiln.core.batches import Batch, Dialect
-from nightkiln.core.errors import HomeBusy, NotFound
-from nightkiln.core.ids import JobId
+from nightkiln.core.batches import Batch
+from nightkiln.core.errors import HomeBusy, IllegalMove, NotFound
+from nightkiln.core.job import Job, JobState
 from nightkiln.service import deletion
+from nightkiln.service.anthropicresults import parts_of
 from nightkiln.service.context import Context
 from nightkiln.store import batches, jobs
 from nightkiln.store.tx import Tx
 
-_SWEPT: Final = 100  # in one pass
+PAGE: Final = 100  # batches that are looked at together
 
 _log: Final = logging.getLogger(__name__)
 
 
-async def sweep(context: Context) -> int:
+async def sweep(context: Context, *, page: int = PAGE) -> int:
     """Remove results of batches of every project whose time is over; how many those were.
 
     Safe to repeat, wherever it was cut short. Raises DiskError.
     """
-    now, swept = context.clock(), 0
-    for batch in await context.store.read(partial(batches.outdated, now=now, limit=_SWEPT)):
-        swept += await _removed(context.of(batch.project), batch)
-    return swept
+    now, swept, after = context.clock(), 0, ""
+    while True:
+        found = await context.store.read(
+            partial(batches.outdated, now=now, after=after, limit=page)
+        )
+        for batch in found:
+            swept += await _removed(context.of(batch.project), batch)
+            after = batch.id
+        if len(found) < page:
+            return swept
 
 
 async def _removed(context: Context, batch: Batch) -> bool:
-    """True when the results are gone; False while somebody works on their job."""
-    for job in await context.store.read(partial(_jobs_of, batch=batch)):
+    """True when the results are gone; False while somebody works on their jobs."""
+    found = await context.store.read(partial(_jobs_of, batch=batch))
+    if not all(_is_over(job) for job in found):
+        return False  # somebody has its rows asked again: later
+    for job in found:
         try:
-            found = await context.store.read(partial(jobs.get, job=job, project=context.project))
-            if not found.state.is_terminal:
-                return False  # somebody has its rows asked again: later
-            await deletion.delete(context, job)
+            await deletion.delete(context, job.id, only_over=True)
         except NotFound:
             continue
-        except HomeBusy as error:
+        except (HomeBusy, IllegalMove) as error:
             _log.warning("results of %s stay for now: %s", batch.id, error.message)
             return False
     gone = msgspec.structs.replace(batch, archived_at=context.clock())
-    await context.store.write(partial(batches.save, batch=gone))
+    try:
+        await context.store.write(partial(batches.save, batch=gone))
+    except NotFound:
+        return False  # somebody deleted the batch meanwhile
     return True
 
 
-async def _jobs_of(tx: Tx, batch: Batch) -> list[JobId]:
-    """The jobs under a batch and its shares."""
-    project = batch.project
-    shares = [
-        await batches.get(tx, name, project=project, dialect=Dialect.PART) for name in batch.parts
-    ]
-    return list(dict.fromkeys(one.job for one in (batch, *shares) if one.job is not None))
+def _is_over(job: Job) -> bool:
+    """True for a job that ended, also where its deletion was begun and cut short."""
+    return job.state.is_terminal or job.state is JobState.DELETING
+
+
+async def _jobs_of(tx: Tx, batch: Batch) -> list[Job]:
+    """The jobs under a batch and its shares, as far as they are there still."""
+    names = [one.job for one in (batch, *await parts_of(tx, batch)) if one.job is not None]
+    found = [await jobs.find(tx, name) for name in dict.fromkeys(names)]
+    return [job for job in found if job is not None]

@@ -40,9 +40,11 @@ class Outward:
         on then: what it leaves behind is for its owner to clear away.
         """
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s) as deadline:
                 return await self._run(project, work)
         except TimeoutError as error:
+            if not deadline.expired():
+                raise  # of the work itself
             raise UnreachableError(f"{what} took longer than {deadline_s:.0f} s") from error
 
     async def _run(self, project: ProjectId, work: Callable[[], T]) -> T:
@@ -59,7 +61,11 @@ class Outward:
                 target=_work, args=(loop, work, said, lambda: self._over(project)), daemon=True
             )
             thread.name = f"outward {project}"
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be had
+                self._over(project)
+                raise
         return await said
 
     @asynccontextmanager

@@ -49,7 +49,8 @@ async def plan(
     encode = encoder_of(backend, spec)
     read = await asyncio.to_thread(_read, spec)
     encode(read.prompt)
-    known = None if order.new else await submit.find(context, spec)
+    found = None if order.new else await submit.find(context, spec)
+    known = found if submit.serves(found, new=order.new, again=order.again) else None
     return Planned(
         input_name=source.name,
         format=source.kind,
@@ -120,9 +121,15 @@ async def head_columns(source: SourceSpec) -> tuple[str, ...]:
 
 
 def _check_head(spec: JobSpec, reserved: Sequence[str]) -> None:
-    head = next(checked(spec, Place()), None)
+    if spec.prompt.jinja is None:
+        head = next(checked(spec, Place()), None)
+    else:  # a template may be slow, and here nobody could stop it: its rows wait for the ingest
+        head = next(open_reader(spec.source).blocks(Place(), rows=_READ_ROWS), None)
     if head is None:
         raise _empty(spec.source)
+    if spec.prompt.jinja is not None and len(head.bad) < head.rows.num_rows:
+        check_names(head.end.columns, spec)
+        Renderer(spec.prompt, head.end.columns, spec.source.kind)
     check_collisions(head.end.columns, fields_of(spec), added=reserved)
 
 

@@ -69,7 +69,7 @@ def check_output(
     if kind not in (DATASET, BATCH):
         open_writer(kind, (), source=source, options=WriteOptions(excel_safe=excel_safe))
     elif excel_safe:
-        raise UsageError("--excel-safe is for CSV and TSV, not for a folder", hint="leave it out")
+        raise UsageError("excel-safe is for CSV and TSV, not for a folder", hint="leave it out")
     if output == STDOUT:
         _check_stdout(kind)
         return kind
@@ -314,16 +314,22 @@ def answers_of(part: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=list(OUTPUT_COLUMNS))
 
 
-def make_room(folder: Path) -> None:
-    """Make room for a dataset: what an earlier export left may go, nothing else may."""
+def left_in(folder: Path) -> frozenset[str]:
+    """The files that an earlier export left. Raises UsageError where others are among them."""
     earlier = manifest_in(folder)
-    for file in () if earlier is None else earlier.files:
-        (folder / file.name).unlink(missing_ok=True)
-    if others := sorted(path.name for path in folder.glob("*.parquet")):
+    ours = frozenset(() if earlier is None else (file.name for file in earlier.files))
+    if others := sorted({path.name for path in folder.glob("*.parquet")} - ours):
         raise UsageError(
             f"{folder} holds Parquet files that are not ours, {others[0]} among them",
             hint="name an empty folder, or one that a job was written to before",
         )
+    return ours
+
+
+def make_room(folder: Path) -> None:
+    """Make room for a dataset: what an earlier export left may go, nothing else may."""
+    for name in left_in(folder):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _dataset(files: JobFiles, manifest: Manifest, output: str) -> None:

@@ -27,6 +27,7 @@ from nightkiln.vault.segments import InputReader
 
 _LOOKED_AT: Final = 64  # chunks that one page reads at most
 _MOST_BYTES: Final = 1 << 20  # of a page as JSON; one row may be more
+_CUT: Final = frozenset({"length"})  # the one finish reason that chunks count
 _IMPLIED: Final = {
     JobState.CANCELLED: FaultClass.CANCELLED,
     JobState.EXPIRED: FaultClass.EXPIRED,
@@ -112,6 +113,8 @@ def may_hold(chunk: Chunk, job: Job, wanted: RowsWanted) -> bool:
         return False
     if wanted.fault and not any(faults.get(one, 0) for one in wanted.fault):
         return False
+    if wanted.finish_reason == _CUT:
+        return totals.truncated > 0
     return not wanted.finish_reason or totals.ok > 0
 
 

@@ -10,14 +10,16 @@ more, and would have to keep its hits for somebody who may never come.
 What it takes is bounded in every direction. One chunk is in memory at a time. Of the
 rows found the first `limit` are kept and no more, sorted or not, each with its long
 texts clipped: the whole row is a page of rows away. At most two chunks are read at
-once in the whole process, so scans wait for each other and jobs at work do not wait for
-them; a project has so many scans at once; and a scan that lasts too long ends, says
-so, and names the row to go on from.
+once in the whole process, so scans wait for each other and take few threads from jobs at
+work: two that read, and after a client has left one each that waits to close. A read that nobody
+waits for any more keeps its place until it ends. A project has so many scans at once; and
+a scan that lasts too long ends, says so, and names the row to go on from.
 """
 
 import asyncio
 import contextlib
 import heapq
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -113,15 +115,16 @@ class Scans:
         if self._open[project] <= 0:
             del self._open[project]
 
-    @property
-    def under_way(self) -> int:
-        """How many there are, of all projects."""
-        return self._open.total()
-
     async def look(self, scan: "_Scan", chunk: Chunk) -> list[Hit]:
         """Let a scan look at a chunk, when it is its turn."""
-        async with self._reading:
-            return await asyncio.to_thread(scan.look, chunk)
+        await self._reading.acquire()
+        try:
+            looking = asyncio.get_running_loop().run_in_executor(None, scan.look, chunk)
+        except RuntimeError:  # no thread can be had
+            self._reading.release()
+            raise
+        looking.add_done_callback(lambda _: self._reading.release())
+        return await asyncio.shield(looking)  # who leaves cannot call the thread back
 
 
 def check(job: Job, wanted: ScanWanted) -> None:
@@ -161,11 +164,11 @@ async def scan(
             yield hit
         yield looking.ended(reason)
     finally:
-        await asyncio.to_thread(looking.close)
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, looking.close))
 
 
 class _Scan:
-    """One scan. `look` is blocking; nothing here waits."""
+    """One scan. `look` and `close` are blocking, and `close` waits for a look to end."""
 
     def __init__(self, files: JobFiles, job: Job, wanted: ScanWanted) -> None:
         self._files = files
@@ -173,6 +176,7 @@ class _Scan:
         self._wanted = wanted
         self._columns = _inputs_of(job)
         self._reader = InputReader(files)
+        self._at_work = threading.Lock()
         self._found = 0
         self._next = wanted.rows.start  # the first row that is not behind it
         self._best: list[tuple[_Key, Hit]] = []
@@ -198,6 +202,10 @@ class _Scan:
 
     def look(self, chunk: Chunk) -> list[Hit]:
         """Look at a chunk: its rows that can be told at once. Blocking. Raises DamagedError."""
+        with self._at_work:
+            return self._look(chunk)
+
+    def _look(self, chunk: Chunk) -> list[Hit]:
         answers = answers_in(self._files, self._job, chunk)
         inputs = self._reader.read(chunk).rows
         given = pa.table(self._columns.take(inputs), names=list(self._columns.names))
@@ -239,7 +247,7 @@ class _Scan:
 
     def close(self) -> None:
         """Close the files. Blocking."""
-        with contextlib.suppress(OSError):
+        with self._at_work, contextlib.suppress(OSError):
             self._reader.close()
 
 

@@ -19,7 +19,7 @@ from nightkiln.core.fault import FaultClass
 
 FIELDS: Final = ("status", "fault", "finish_reason", "backend")
 _VALUES: Final = {"status": ("ok", "error"), "fault": tuple(str(kind) for kind in FaultClass)}
-_EXAMPLE: Final = "for example --where status=error or --where fault=transient"
+_EXAMPLE: Final = "for example status=error or fault=transient"
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +44,11 @@ def where_of(texts: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--where takes FIELD=VALUE, not {text!r}", hint=_EXAMPLE)
+            raise UsageError(f"where takes FIELD=VALUE, not {text!r}", hint=_EXAMPLE)
         if name not in FIELDS:
-            raise _unknown(f"--where knows no field {name!r}", name, FIELDS)
+            raise _unknown(f"where knows no field {name!r}", name, FIELDS)
         if name in _VALUES and value not in _VALUES[name]:
-            raise _unknown(f"--where: no {name} is {value!r}", value, _VALUES[name])
+            raise _unknown(f"where: no {name} is {value!r}", value, _VALUES[name])
         fields.setdefault(name, []).append(value)
     return tuple((name, tuple(values)) for name, values in fields.items())
 

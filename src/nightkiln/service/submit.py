@@ -117,9 +117,9 @@ def described(  # noqa: PLR0913 - what a source is
 def _encoding(order: Order, kind: str) -> str | None:
     """The encoding that was named. Raises UsageError where there is none, or none to name."""
     if order.on_bad_row not in POLICIES:
-        raise UsageError(f"--on-bad-row is one of {', '.join(POLICIES)}, not {order.on_bad_row}")
+        raise UsageError(f"on-bad-row is one of {', '.join(POLICIES)}, not {order.on_bad_row}")
     if order.encoding is not None and kind not in TEXTUAL:
-        raise UsageError(f"--encoding is for text; {order.input} is {kind}", hint="leave it out")
+        raise UsageError(f"encoding is for text; {order.input} is {kind}", hint="leave it out")
     return encoding_of(order.encoding)
 
 
@@ -155,7 +155,7 @@ def _spool(context: Context, stream: BinaryIO) -> tuple[Path, str, int]:
 def spec_of(order: Order, source: SourceSpec, *, model: str) -> JobSpec:
     """The unchanging part of an order."""
     if order.limit is not None and order.limit < 1:
-        raise UsageError(f"--limit is {order.limit}; it has to be at least 1")
+        raise UsageError(f"limit is {order.limit}; it has to be at least 1")
     if order.bad_rows is not None:
         badrows.check_output(order.bad_rows, source_path=source.path, results=order.output)
     schema = order.output_schema
@@ -187,7 +187,11 @@ def _refuse_logprobs(sampling: Sampling) -> None:
 
 
 def identity_of(spec: JobSpec) -> str:
-    """The key under which the same content is the same job."""
+    """The key under which the same content is the same job.
+
+    Lines of a batch that may name any model are another job than the same lines held to
+    the model of the first: the others of them are asked in the one and bad in the other.
+    """
     source = spec.source
     content = (
         source.sha256,
@@ -204,6 +208,7 @@ def identity_of(spec: JobSpec) -> str:
         spec.sampling,
         spec.output_schema,
         spec.task,
+        *(("any model",) if source.batch is not None and source.batch.model is None else ()),
     )
     return "derived:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 

@@ -74,6 +74,13 @@ def cost_usd_of(job: Job) -> float | None:
     return job.spent.cost_nanos / NANOS_PER_USD
 
 
+def _fix(kind: str, message: str) -> str:
+    """What helps; a row that was never asked is no matter of the backend's limits."""
+    if message.startswith(BAD_ROW):
+        return "mend these rows in the input; --bad-rows FILE writes all of them"
+    return FAULTS[FaultClass(kind)].fix
+
+
 def _samples(files: JobFiles, job: Job, skipped: int) -> tuple[FaultSample, ...]:
     """One published row per fault class, the most frequent class first; none that is skipped."""
     wanted = dict(job.totals.faults)
@@ -101,7 +108,7 @@ def _samples(files: JobFiles, job: Job, skipped: int) -> tuple[FaultSample, ...]
             count=count,
             row=found.get(kind, (-1, ""))[0],
             message=found.get(kind, (-1, IMPLIED.get(FaultClass(kind), "")))[1],
-            fix=FAULTS[FaultClass(kind)].fix,
+            fix=_fix(kind, found.get(kind, (-1, ""))[1]),
         )
         for kind, count in sorted(wanted.items(), key=lambda item: -item[1])
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from nightkiln.core.batches import Batch
 from nightkiln.core.errors import UnreachableError, UsageError
-from nightkiln.core.ids import new_id
+from nightkiln.core.ids import JobId, new_id
 from nightkiln.core.webhooks import EVENTS, Delivery, DeliveryId, Webhook, WebhookId
 from nightkiln.service.context import Context
 from nightkiln.service.outward import Outward
@@ -39,12 +39,10 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     events: tuple[str, ...] = EVENTS
 
 
-async def register(
-    context: Context, new: NewWebhook, rules: Reaching, outward: Outward | None = None
-) -> Webhook:
+async def register(context: Context, new: NewWebhook, rules: Reaching, outward: Outward) -> Webhook:
     """Make a webhook. Its secret is nowhere else to be read. Raises UsageError, DiskError."""
     _check(new, rules)
-    await _check_address(context, new.url, rules, outward or Outward())
+    await _check_address(context, new.url, rules, outward)
     now = context.clock()
     made = Webhook(
         id=WebhookId(new_id("wh_", now=now, entropy=context.entropy(_ENTROPY_BYTES))),
@@ -115,6 +113,11 @@ async def deliveries(
     return await context.store.read(
         lambda tx: webhooks.pages(tx, page, webhook=webhook, project=context.project)
     )
+
+
+async def of_job(context: Context, job: JobId) -> list[Delivery]:
+    """What webhooks were or are to be told of the batch over a job; none before its end."""
+    return await context.store.read(lambda tx: webhooks.about_job(tx, job, project=context.project))
 
 
 # -- events

@@ -1,10 +1,11 @@
 """Batches as providers' APIs have them, over jobs of ours: made, shown, listed, cancelled.
 
-What is wrong with the input shows in the batch, never in the reply to its creation.
+What is wrong with the lines of an input shows in the batch, never in the reply to its creation.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +38,9 @@ from nightkiln.store.tx import Tx
 from nightkiln.tables.batch_in import BATCH, ID, model_named
 from nightkiln.vault.durable import disk_errors, fsync_dir, link
 from nightkiln.wire.batchlines import URLS
-from nightkiln.wire.openai.faultylines import empty_file, unknown_file, unpriced, unreadable_file
+from nightkiln.wire.openai.faultylines import NAMED, empty_file, unknown_file, unpriced
 from nightkiln.wire.openai.objects import BatchError, BatchErrors
-from nightkiln.wire.openai.refusals import Refusal, no_such_backend
+from nightkiln.wire.openai.refusals import Refusal, no_such_backend, wrong_purpose
 from nightkiln.wire.openai.repeats import Asked
 from nightkiln.wire.openai.status import BatchView, batch_id_of
 
@@ -85,8 +86,7 @@ async def create(context: Context, new: NewBatch, models: Models, allow: Allow) 
         said = unknown_file(new.input_file)
         return await record(context, new.asked, New(batch=_failed(context, new, said)))
     if file.purpose is not Purpose.BATCH:
-        said = unreadable_file(f"The purpose of the file is {file.purpose}; it has to be batch")
-        return await record(context, new.asked, New(batch=_failed(context, new, said)))
+        return wrong_purpose(file.id, file.purpose)
     if not file.size_bytes:
         return await record(context, new.asked, New(batch=_failed(context, new, empty_file())))
     source, served = await _source_of(context, new, file, models, allow)
@@ -156,8 +156,18 @@ async def _source_of(
     served = models.served(model, task, new.route) if model else None
     if served is not None and not allow(new.endpoint, model):
         served = None
-    head = BatchHead(url=new.endpoint, model=model, unserved=bool(model) and served is None)
+    head = BatchHead(url=new.endpoint, model=model)
+    if model and served is None:
+        known = tuple(islice(_supported(new, task, models, allow), NAMED + 1))
+        head = msgspec.structs.replace(head, unserved=True, supported=known)
     return msgspec.structs.replace(source, batch=head), served
+
+
+def _supported(new: NewBatch, task: Task, models: Models, allow: Allow) -> Iterator[str]:
+    """The models that this create could have named."""
+    for name in models.names():
+        if allow(new.endpoint, name) and models.served(name, task, new.route) is not None:
+            yield name
 
 
 async def _job_of(

@@ -37,6 +37,7 @@ from nightkiln.wire.openai.faultylines import (
     batch_errors,
     empty_file,
     line_error,
+    unknown_model,
     unreadable_file,
 )
 from nightkiln.wire.openai.objects import BatchError
@@ -147,7 +148,11 @@ def _faults(context: Context, job: Job, batch: Batch) -> tuple[LineFault, ...]:
 
 
 def _line_errors(context: Context, job: Job, batch: Batch) -> Iterator[BatchError]:
+    head = job.spec.source.batch
     for bad in badrows.all_of(context.files(job.id)):
+        if head is not None and head.unserved and bad.code == "model_not_found":
+            yield unknown_model(head.model or "", line=bad.line, supported=head.supported)
+            continue
         yield line_error(
             line=bad.line,
             code=bad.code,

@@ -65,6 +65,12 @@ async def of_job(tx: Tx, job: JobId) -> Batch | None:
     return None if row is None else codec.batch_of(row["batch"])
 
 
+async def of_whole(tx: Tx, batch: BatchId) -> Batch | None:
+    """The batch that a share names as its whole, if it is still known."""
+    row = await tx.row(select(batches.c.batch).where(batches.c.id == batch))
+    return None if row is None else codec.batch_of(row["batch"])
+
+
 async def alike(
     tx: Tx, *, project: ProjectId, caller: str, digest: str, key: str | None, since: float
 ) -> list[Batch]:
@@ -84,12 +90,12 @@ async def alike(
     return [codec.batch_of(row["batch"]) for row in rows]
 
 
-async def outdated(tx: Tx, *, now: float, limit: int) -> list[Batch]:
-    """Batches of every project whose results have had their time, the oldest first."""
+async def outdated(tx: Tx, *, now: float, after: str = "", limit: int) -> list[Batch]:
+    """A page of the batches of every project whose results have had their time, by their ids."""
     rows = await tx.rows(
         select(batches.c.batch)
-        .where(batches.c.results_until <= now)
-        .order_by(batches.c.results_until)
+        .where(batches.c.results_until <= now, batches.c.id > after)
+        .order_by(batches.c.id)
         .limit(limit)
     )
     return [codec.batch_of(row["batch"]) for row in rows]

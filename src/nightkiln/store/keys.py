@@ -6,6 +6,7 @@ from nightkiln.core.access import ApiKey, KeyId, Scope
 from nightkiln.core.errors import NotFound
 from nightkiln.core.ids import ProjectId
 from nightkiln.store import codec
+from nightkiln.store.paging import Page, rows_of
 from nightkiln.store.schema import keys, projects
 from nightkiln.store.tx import Tx
 
@@ -69,6 +70,12 @@ async def list_keys(tx: Tx, *, project: ProjectId | None = None) -> list[ApiKey]
     if project is not None:
         query = query.where(keys.c.project_id == project)
     return [_key(row) for row in await tx.rows(query)]
+
+
+async def pages(tx: Tx, page: Page, *, project: ProjectId | None) -> tuple[list[ApiKey], bool]:
+    """A page of the keys of a project or of all, and whether there are more. Raises NotFound."""
+    found, more = await rows_of(tx, keys, page, project=project, where=())
+    return [_key(row) for row in found], more
 
 
 async def revoke(tx: Tx, key: KeyId, *, now: float) -> None:

@@ -25,21 +25,25 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def rows_of(
-    tx: Tx, table: Table, page: Page, *, project: ProjectId, where: Sequence[ColumnElement[bool]]
+    tx: Tx,
+    table: Table,
+    page: Page,
+    *,
+    project: ProjectId | None,
+    where: Sequence[ColumnElement[bool]],
 ) -> tuple[list[RowMapping], bool]:
     """The rows of a page, and whether there are more in the direction it was turned.
 
-    The table has `id`, `project_id` and `created_at`. Raises NotFound when the
-    thing the page begins at is not there.
+    The table has `id`, `project_id` and `created_at`; without a project it is all of
+    theirs. Raises NotFound when the thing the page begins at is not there.
     """
     columns = table.c
     backwards = page.before is not None
     ascending = page.oldest_first != backwards
-    query = select(table).where(columns.project_id == project, *where)
+    mine = () if project is None else (columns.project_id == project,)
+    query = select(table).where(*mine, *where)
     if (mark := page.before or page.after) is not None:
-        at = await tx.row(
-            select(columns.created_at).where(columns.id == mark, columns.project_id == project)
-        )
+        at = await tx.row(select(columns.created_at).where(columns.id == mark, *mine))
         if at is None:
             raise NotFound(f"no page begins at {mark}: it is not among the {table.name}")
         query = query.where(_beyond(columns, at["created_at"], mark, ascending=ascending))

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from sqlalchemy import delete, func, insert, select, update
 
 from nightkiln.core.errors import NotFound
-from nightkiln.core.ids import ProjectId
+from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.webhooks import Delivery, Webhook, WebhookId
-from nightkiln.store import codec
+from nightkiln.store import batches, codec
 from nightkiln.store.paging import Page, rows_of
 from nightkiln.store.schema import deliveries, webhooks
 from nightkiln.store.tx import Tx
@@ -86,6 +86,27 @@ async def pages(
     where = (deliveries.c.webhook_id == webhook,)
     found, more = await rows_of(tx, deliveries, page, project=project, where=where)
     return [codec.delivery_of(row["delivery"]) for row in found], more
+
+
+async def about_job(tx: Tx, job: JobId, *, project: ProjectId) -> list[Delivery]:
+    """What a project's webhooks were or are to be told of the batch over a job.
+
+    A share of a batch has the events of the whole. An event is as old as the end of its
+    batch, so this looks for one moment of each webhook and not through all that was sent.
+    """
+    batch = await batches.of_job(tx, job)
+    if batch is not None and batch.whole is not None:
+        batch = await batches.of_whole(tx, batch.whole)
+    if batch is None or batch.ended_at is None or batch.project != project:
+        return []
+    rows = await tx.rows(
+        select(deliveries.c.delivery)
+        .join_from(deliveries, webhooks, deliveries.c.webhook_id == webhooks.c.id)
+        .where(webhooks.c.project_id == project, deliveries.c.created_at == batch.ended_at)
+        .order_by(deliveries.c.id)
+    )
+    found = [codec.delivery_of(row["delivery"]) for row in rows]
+    return [one for one in found if one.about == batch.id]
 
 
 async def due(

@@ -45,6 +45,11 @@ def check_collisions(
         )
 
 
+def missing_key(name: str) -> str:
+    """What is said of a row that has not even a null for the prompt."""
+    return f'no key "{name}", which the prompt needs'
+
+
 def listed(columns: Sequence[str]) -> str:
     """The columns there are, as the end of a sentence; at most thirty by name."""
     if not columns:

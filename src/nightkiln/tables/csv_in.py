@@ -9,7 +9,7 @@ interpreted: `007` stays `007`.
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +20,9 @@ from nightkiln.tables.base import Block, Place
 from nightkiln.tables.columns import check_present, listed, quoted
 from nightkiln.tables.csv_records import Records, Taken
 from nightkiln.tables.lines import open_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _OTHERS: Final = (";", "\t", "|")  # that often stand where a comma was meant
 
@@ -109,7 +112,7 @@ def _block(taken: Taken, end: Place, id_index: int | None) -> Block:
     arrays = [pa.array(column, pa.string()) for column in zip(*taken.values, strict=True)]
     block = Block(
         rows=pa.RecordBatch.from_arrays(arrays, names=list(end.columns)),
-        ids=None if id_index is None else arrays[id_index],
+        ids=None if id_index is None else _ids(taken, id_index),
         lines=(taken.starts[0], end.line),
         starts=tuple(taken.starts),
         bad=tuple(taken.bad),
@@ -118,11 +121,22 @@ def _block(taken: Taken, end: Place, id_index: int | None) -> Block:
     return block if id_index is None else _with_checked_ids(block, taken, id_index)
 
 
+def _ids(taken: Taken, id_index: int) -> "pa.Array":
+    """The ids of the rows; a bad one has none, so that it repeats no other's."""
+    import pyarrow as pa
+
+    ids = [values[id_index] for values in taken.values]
+    first = taken.first_row
+    for bad in taken.bad:
+        ids[bad.row - first] = None
+    return pa.array(ids, pa.string())
+
+
 def _with_checked_ids(block: Block, taken: Taken, id_index: int) -> Block:
     """The block with its rows without an id made bad; they have none, so none repeats."""
     import pyarrow as pa
 
-    ids = [values[id_index] or None for values in taken.values]
+    ids = [value or None for value in _ids(taken, id_index).to_pylist()]
     if all(ids):
         return block
     flaw = Flaw(f'the id in column "{block.end.columns[id_index]}" is empty')

@@ -14,7 +14,7 @@ looked for:
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nightkiln.core.errors import InputError
@@ -23,6 +23,7 @@ from nightkiln.tables.base import BLOCK_BYTES, MAX_LINE_BYTES, BadRow
 from nightkiln.tables.lines import LONG, NUL, TOO_LONG, Lines
 
 _QUOTE: Final = b'"'
+_DAMAGED: Final = frozenset("\0\N{REPLACEMENT CHARACTER}")  # in a field that was no text
 
 
 class _TooLong(Exception):
@@ -96,7 +97,7 @@ class Records:
         return self.lines.error(flaw.reason, line=self.lines.record_line + 1, hint=flaw.hint)
 
     def take(self, width: int, count: int, first_row: int) -> "Taken":
-        """Up to `count` records. Blank lines are no records; of bad ones the values are null."""
+        """Up to `count` records. Blank lines are none; of bad ones only what could be read."""
         taken = Taken(width, first_row)
         stop = self.lines.offset + BLOCK_BYTES
         while not self._filled(taken, count, stop):
@@ -112,7 +113,7 @@ class Records:
                     values.append(record)
                     starts.append(lines.record_line + 1)
                 elif record:
-                    self._spoil(taken, self._flaw or _ragged(len(record), width))
+                    self._spoil(taken, self._flaw or _ragged(len(record), width), record)
                 lines.record_done()
                 if len(values) == count or (values and lines.offset >= stop):
                     return True
@@ -123,8 +124,8 @@ class Records:
             return len(values) == count
         return True
 
-    def _spoil(self, taken: "Taken", flaw: Flaw) -> None:
-        taken.spoil(self.lines.record_line + 1, flaw, self._head)
+    def _spoil(self, taken: "Taken", flaw: Flaw, record: Sequence[str] = ()) -> None:
+        taken.spoil(self.lines.record_line + 1, flaw, self._head, record)
         self._flaw = None
 
 
@@ -132,16 +133,17 @@ class Taken:
     """The rows of one block."""
 
     def __init__(self, width: int, first_row: int) -> None:
-        self.values: list[list[str] | list[None]] = []
+        self.values: list[Sequence[str | None]] = []
         self.starts: list[int] = []  # the line each row begins on
         self.bad: list[BadRow] = []
         self.width = width
-        self._first_row = first_row
+        self.first_row = first_row
 
-    def spoil(self, line: int, flaw: Flaw, text: bytes) -> None:
-        """Add a row that could not be read."""
-        self.bad.append(bad_row(self._first_row + len(self.values), line, flaw, text))
-        self.values.append([None] * self.width)
+    def spoil(self, line: int, flaw: Flaw, text: bytes, record: Sequence[str] = ()) -> None:
+        """Add a row that could not be read, with those of its fields that could."""
+        self.bad.append(bad_row(self.first_row + len(self.values), line, flaw, text))
+        fields = [None if _DAMAGED & set(field) else field for field in record[: self.width]]
+        self.values.append(fields + [None] * (self.width - len(fields)))
         self.starts.append(line)
 
 

@@ -131,7 +131,7 @@ def open_writer(
     source = "jsonl" if source == "batch" else source  # whose rows are kept the same way
     if options.excel_safe and kind not in ("csv", "tsv"):
         raise UsageError(
-            f"--excel-safe is for CSV and TSV, not for {kind}",
+            f"excel-safe is for CSV and TSV, not for {kind}",
             hint="leave it out: only CSV and TSV can hold a formula by accident",
         )
     match kind:

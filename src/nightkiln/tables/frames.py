@@ -11,12 +11,13 @@ of which fit are an error at once.
 import enum
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from nightkiln.core.errors import InputError, UsageError
-from nightkiln.tables.columns import quoted
+from nightkiln.tables.columns import missing_key, quoted
 from nightkiln.tables.widening import column_of, json_text
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that cannot be kept as they are, and why; known once `tables` is gone through."""
 
 
-def frame_of(data: object) -> Frame:
-    """Data as a frame. Raises UsageError for what is no table, InputError naming the row."""
+def frame_of(data: object, *, needed: Sequence[str] | None = ()) -> Frame:
+    """Data as a frame. Raises UsageError for what is no table, InputError naming the row.
+
+    A dict among rows that has not all keys `needed` is a bad row; with None, one that has none.
+    """
     if isinstance(data, str | bytes | bytearray):
         raise UsageError(f"one {type(data).__name__} is no table", hint=f"give {_TAKEN}")
     flaws: dict[int, str] = {}
@@ -73,7 +77,7 @@ def frame_of(data: object) -> Frame:
         tables = iter([_of_dict(data, flaws)])
         return Frame(kind=FrameKind.DICT, name="dict of columns", tables=tables, flaws=flaws)
     if isinstance(data, Iterable) and not isinstance(data, set | frozenset):
-        tables = _of_rows(data, flaws)
+        tables = _of_rows(data, flaws, needed)
         return Frame(kind=FrameKind.LIST, name=_named(data), tables=tables, flaws=flaws)
     raise UsageError(f"{_named(data)} is no table", hint=f"give {_TAKEN}")
 
@@ -193,13 +197,15 @@ def _of_dict(data: Mapping[object, object], flaws: dict[int, str]) -> "pa.Table"
     return pa.table(columns)
 
 
-def _of_rows(data: Iterable[object], flaws: dict[int, str]) -> "Iterator[pa.Table]":
+def _of_rows(
+    data: Iterable[object], flaws: dict[int, str], needed: Sequence[str] | None
+) -> "Iterator[pa.Table]":
     """Rows of one form, a piece at a time; an iterator is never held as a whole."""
     rows = iter(data)
     first, make, names = 0, None, list[str]()
     while piece := list(itertools.islice(rows, PIECE_ROWS)):
         if make is None:
-            make = _maker(piece)
+            make = _maker(piece, needed)
         table = make(piece, first, flaws)
         if not table.num_columns:  # which would lose the number of rows
             table = _of_nulls(names, len(piece), flaws.get(first, "no columns"))
@@ -218,12 +224,12 @@ def _of_nulls(names: Sequence[str], rows: int, reason: str) -> "pa.Table":
 
 
 def _maker(
-    piece: Sequence[object],
+    piece: Sequence[object], needed: Sequence[str] | None
 ) -> "Callable[[Sequence[object], int, dict[int, str]], pa.Table]":
     """How rows like these become a table; the first that can be a row decides."""
     row = next((row for row in piece if isinstance(row, str | Mapping | list | tuple)), None)
     if isinstance(row, Mapping):
-        return _records
+        return partial(_records, needed=needed)
     if isinstance(row, list | tuple):
         return _conversations
     if row is None and (bad := next((row for row in piece if row is not None), None)) is not None:
@@ -241,7 +247,9 @@ def _texts(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Ta
     return pa.table({TEXT: _column(values, first, flaws).cast(pa.string())})
 
 
-def _records(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Table":
+def _records(
+    piece: Sequence[object], first: int, flaws: dict[int, str], *, needed: Sequence[str] | None
+) -> "pa.Table":
     import pyarrow as pa
 
     names: dict[str, None] = {}
@@ -251,11 +259,20 @@ def _records(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.
         if record is not None and not all(isinstance(name, str) for name in record):
             _add_flaw(flaws, row, "a key that is no str")
             record = None
+        if record is not None and (problem := _missing(record, needed)):
+            _add_flaw(flaws, row, problem)
         names.update(dict.fromkeys(record or ()))
         records.append(record or {})
     return pa.table(
         {name: _column([one.get(name) for one in records], first, flaws) for name in names}
     )
+
+
+def _missing(record: Mapping[str, object], needed: Sequence[str] | None) -> str:
+    """What a prompt needs of a row that is not in it; empty when nothing is missing."""
+    if needed is None:
+        return "" if record else "no key, so there is nothing to ask"
+    return next((missing_key(name) for name in needed if name not in record), "")
 
 
 def _conversations(piece: Sequence[object], first: int, flaws: dict[int, str]) -> "pa.Table":

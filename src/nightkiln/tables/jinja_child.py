@@ -237,7 +237,7 @@ class Rows:
                 values = _decode_line(given)
             return self._text({**values, "row": values})
         except TooLong:
-            return Failed(f"took more than {ROW_S:g} s", 0)
+            return Failed(f"took more than {ROW_S:g} s", 0, late=True)
         except TooLarge:
             return Failed(f"made a text of more than {OUTPUT_BYTES >> 20} MB", 0)
         except MemoryError:

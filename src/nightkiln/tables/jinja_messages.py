@@ -52,6 +52,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True):
     message: str
     line: int  # 0: no line in particular
     unfit: bool = False  # the process ends after this row
+    late: bool = False  # its time was over
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True, tag=True):

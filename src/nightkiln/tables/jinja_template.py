@@ -7,21 +7,26 @@ breaks a limit, is a fault of that row and of no other.
 When the process dies, the rows it has told stay; the others go to a new process
 that tells each row before it begins the next. If that one dies too, the first
 row without a word is the one to blame.
+
+Whoever asks for texts may say `go_on`, which is called again and again while
+they are made, and raises when nobody wants them any more: the process is ended.
 """
 
 import functools
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from nightkiln.core.errors import NightkilnError, UsageError
+from nightkiln.core.errors import InputError, NightkilnError, UsageError
 from nightkiln.core.fault import MESSAGE_LIMIT, Fault, FaultClass
 from nightkiln.tables.base import LINE_COLUMN
 from nightkiln.tables.columns import check_present
@@ -45,6 +50,8 @@ TEMPLATE_LIMIT: Final = 256 * 1024  # characters
 TEMPLATE_FAILED: Final = "template_failed"
 PATIENCE_S: Final = 120.0  # for a process that says nothing, on however busy a machine
 GRACE_S: Final = 1.0  # for a process to end by itself before it is killed
+SLOW_ROWS: Final = 10  # one after the other that take too long: it is not the rows
+_LOOK_MS: Final = 200  # between looks whether the texts are still wanted
 _BATCH_ROWS: Final = 1000
 _BATCH_BYTES: Final = 4 << 20
 _SHARED: Final = 4  # templates whose processes stay, in one process of ours
@@ -54,6 +61,10 @@ _START: Final = (
 )
 _NO_NUMBERS: Final = frozenset({"nan", "inf", "-inf"})
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def _wanted() -> None:
+    """What `go_on` is where nobody may change his mind."""
 
 
 class _Gone(Exception):
@@ -96,48 +107,71 @@ class JinjaTemplate:
         for name in self._names:
             check_present([name.name], columns, what=f"the template, line {name.line},")
 
-    def texts(self, table: "pa.Table | pa.RecordBatch", *, is_jsonl: bool) -> list[str | Fault]:
-        """The texts of a table's rows, in order; of JSONL each row is a line."""
-        if is_jsonl:
-            return self.lines([line or "" for line in table.column(LINE_COLUMN).to_pylist()])
-        columns = [_values(column) for column in table.columns]
-        return self.rows(table.schema.names, list(zip(*columns, strict=True)))
+    def texts(
+        self,
+        table: "pa.Table | pa.RecordBatch",
+        *,
+        is_jsonl: bool,
+        go_on: Callable[[], None] = _wanted,
+    ) -> list[str | Fault]:
+        """The texts of a table's rows, in order; of JSONL each row is a line.
 
-    def lines(self, lines: Sequence[str]) -> list[str | Fault]:
+        Raises InputError when row after row takes too long, and what `go_on` raises.
+        """
+        if is_jsonl:
+            lines = [line or "" for line in table.column(LINE_COLUMN).to_pylist()]
+            return self.lines(lines, go_on=go_on)
+        columns = [_values(column) for column in table.columns]
+        rows = [_encode(row) for row in zip(*columns, strict=True)]
+        return self._rendered(rows, tuple(table.schema.names), go_on)
+
+    def lines(
+        self, lines: Sequence[str], *, go_on: Callable[[], None] = _wanted
+    ) -> list[str | Fault]:
         """The texts of rows that are JSON objects, in order."""
-        return self._rendered([line.encode() for line in lines], ())
+        return self._rendered([line.encode() for line in lines], (), go_on)
 
     def rows(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[str | Fault]:
         """The texts of rows with these columns, in order."""
-        return self._rendered([_encode(row) for row in rows], tuple(columns))
+        return self._rendered([_encode(row) for row in rows], tuple(columns), _wanted)
 
     def close(self) -> None:
         """End the process; another is started when rows come."""
         with self._lock:
             self._end()
 
-    def _rendered(self, rows: Sequence[bytes], columns: tuple[str, ...]) -> list[str | Fault]:
+    def _rendered(
+        self, rows: Sequence[bytes], columns: tuple[str, ...], go_on: Callable[[], None]
+    ) -> list[str | Fault]:
         found: list[str | Fault] = []
         with self._lock:
-            for batch in _batches(rows):
-                found += self._batch(batch, columns)
+            try:
+                for batch in _batches(rows):
+                    found += self._batch(batch, columns, _Slow(go_on))
+            finally:
+                if len(found) < len(rows):
+                    self._end()  # it works on rows that nobody waits for
         return found
 
-    def _batch(self, rows: list[bytes], columns: tuple[str, ...]) -> list[str | Fault]:
+    def _batch(
+        self, rows: list[bytes], columns: tuple[str, ...], slow: "_Slow"
+    ) -> list[str | Fault]:
         """The texts of some rows, over as many processes as it takes."""
         found: list[str | Fault] = []
         careful = False
         while len(found) < len(rows):
             process = self._running()
-            told = 0
+            batch = Batch(rows[len(found) :], columns, careful)
             try:
-                for rendered in process.rendered(Batch(rows[len(found) :], columns, careful)):
-                    told += len(rendered.rows)
-                    found += [_text(row) for row in rendered.rows]
+                for rendered in process.rendered(batch, slow.go_on):
+                    for row in rendered.rows:
+                        slow.saw(isinstance(row, Failed) and row.late)
+                        found.append(_text(row))
             except _Gone:
                 self._end()
                 if careful:
                     found.append(_fault(" takes too much time or memory"))
+                    slow.saw(True)
                 careful = not careful
         return found
 
@@ -153,6 +187,23 @@ class JinjaTemplate:
         if self._process is not None:
             self._process.end()
             self._process = None
+
+
+class _Slow:
+    """Counts the rows one after the other that took too long."""
+
+    def __init__(self, go_on: Callable[[], None]) -> None:
+        self.go_on = go_on
+        self._rows = 0
+
+    def saw(self, was_late: bool) -> None:
+        """One more row. Raises InputError when they were too many."""
+        self._rows = self._rows + 1 if was_late else 0
+        if self._rows == SLOW_ROWS:
+            raise InputError(
+                f"the template takes too long: {SLOW_ROWS} rows in a row were given up",
+                hint="a row has a second; make the loops of the template smaller",
+            )
 
 
 class _Process:
@@ -182,7 +233,7 @@ class _Process:
         assert isinstance(reply, Compiled)
         return reply
 
-    def rendered(self, batch: Batch) -> Iterator[Rendered]:
+    def rendered(self, batch: Batch, go_on: Callable[[], None]) -> Iterator[Rendered]:
         """What the process tells of a batch, until all of it is told. Raises _Gone."""
         told = 0
         try:
@@ -190,10 +241,22 @@ class _Process:
         except OSError as problem:
             raise _Gone from problem
         while told < len(batch.rows):
+            self._wait(go_on)
             reply = self._receive()
             assert isinstance(reply, Rendered)
             told += len(reply.rows)
             yield reply
+
+    def _wait(self, go_on: Callable[[], None]) -> None:
+        """Until the process says something. Raises _Gone, and what `go_on` raises."""
+        go_on()
+        deadline = time.monotonic() + PATIENCE_S
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        while not poll.poll(_LOOK_MS):
+            go_on()
+            if time.monotonic() > deadline:
+                raise _Gone
 
     def _receive(self) -> Any:
         try:

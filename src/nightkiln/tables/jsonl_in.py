@@ -4,8 +4,8 @@ A row is the user's own bytes in the column `line`; nothing is decoded and
 encoded again, so numbers keep their digits and keys their order. What another
 JSON parser down the line might trip over (NaN, halves of surrogate pairs, NUL,
 very deep nesting) makes a bad row here, where the line can still be named. The
-`line` of a bad row is `{}`, an object without anything, so nobody after us has
-to know of it.
+`line` of a bad row has what could be read, null in place of values that none
+may see, and is `{}` where nothing could: so nobody after us has to know of it.
 """
 
 import json
@@ -65,9 +65,10 @@ class JsonlReader:
 class _Flawed(Exception):
     """A line that is JSON and yet no row."""
 
-    def __init__(self, flaw: Flaw) -> None:
+    def __init__(self, flaw: Flaw, *, kept: bytes = _NOTHING) -> None:
         super().__init__(flaw.reason)
         self.flaw = flaw
+        self.kept = kept  # the object as far as it can be had
 
 
 class _Taken:
@@ -80,11 +81,12 @@ class _Taken:
         self.bad: list[BadRow] = []
         self._first_row = first_row
 
-    def spoil(self, lines: Lines, flaw: Flaw, line: bytes) -> None:
-        """Add a row that could not be read."""
+    def spoil(self, lines: Lines, flawed: _Flawed, line: bytes) -> None:
+        """Add a row that could not be read, or not as a whole."""
         text = lines.cut_head if line is TOO_LONG else line
-        self.bad.append(bad_row(self._first_row + len(self.texts), lines.line, flaw, text))
-        self.texts.append(_NOTHING)
+        row = self._first_row + len(self.texts)
+        self.bad.append(bad_row(row, lines.line, flawed.flaw, text))
+        self.texts.append(flawed.kept)
         self.starts.append(lines.line)
         if self.ids is not None:
             self.ids.append(None)
@@ -138,7 +140,8 @@ class _Objects:
             if taken.ids is not None and self._id_key is not None:
                 taken.ids.append(_id_of(value, self._id_key))
         except _Flawed as flawed:
-            taken.spoil(self._lines, flawed.flaw, line)
+            taken.spoil(self._lines, flawed, line)
+            self.keys.update(dict.fromkeys(msgspec.json.decode(flawed.kept)))
         else:
             self.keys.update(dict.fromkeys(value))
             taken.texts.append(text)
@@ -172,7 +175,7 @@ def _without_nul(block: Block, taken: _Taken) -> Block:
         return block
     block = with_flaws(block, dict.fromkeys(found, _NUL))
     for index in found:
-        taken.texts[index] = _NOTHING
+        taken.texts[index] = _readable(msgspec.json.decode(taken.texts[index]))
         if taken.ids is not None:
             taken.ids[index] = None
     return msgspec.structs.replace(
@@ -254,16 +257,49 @@ def _diagnosed(text: bytes) -> dict[str, object]:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as bad:
         hint = _ARRAY_HINT if text in (b"[", b"{") else ""
-        raise _Flawed(Flaw(f"not JSON: {bad.msg} at character {bad.pos + 1}", hint)) from None
+        said = bad.msg.removesuffix(" at")  # some of the parser's words end so, others do not
+        raise _Flawed(Flaw(f"not JSON: {said} at character {bad.pos + 1}", hint)) from None
     except RecursionError:
         raise _Flawed(_TOO_DEEP) from None
     except UnicodeEncodeError:
-        raise _Flawed(_HALF) from None
+        raise _Flawed(_HALF, kept=_rest(text)) from None
     except ValueError:  # 1e999 has become an infinity
-        raise _Flawed(_TOO_LARGE) from None
+        raise _Flawed(_TOO_LARGE, kept=_rest(text)) from None
     if constants:
-        raise _Flawed(Flaw(f"{constants[0]} is not JSON", "write null instead"))
+        flaw = Flaw(f"{constants[0]} is not JSON", "write null instead")
+        raise _Flawed(flaw, kept=_rest(text))
     if not isinstance(value, dict):
         raise _Flawed(_not_an_object(text))
     _check_depth(text, value)
     return value
+
+
+def _rest(text: bytes) -> bytes:
+    """What can be had of an object that has something in it that no other parser would take."""
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            return _NOTHING
+        _check_depth(text, value)
+        return _readable(value)
+    except (ValueError, _Flawed):  # a number of thousands of digits, or nesting without an end
+        return _NOTHING
+
+
+def _readable(value: dict[str, object]) -> bytes:
+    """An object with null for the values that nobody may see, without keys of that kind."""
+    pieces = []
+    for key, inner in value.items():
+        name = _plainly(key)
+        if name is not None:
+            pieces.append(name + b":" + (_plainly(inner) or b"null"))
+    return b"{" + b",".join(pieces) + b"}"
+
+
+def _plainly(value: object) -> bytes | None:
+    """A value as JSON that everybody takes, or None."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # infinities, and halves of surrogate pairs
+        return None
+    return None if _ESCAPED_NUL in text and holds_nul(value) else text

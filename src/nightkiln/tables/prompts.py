@@ -7,7 +7,7 @@ Typed values become text as `values` says; a null is empty text.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from nightkiln.core.request import Prompt, WireBody
 from nightkiln.tables.badrows import Flaw
 from nightkiln.tables.base import LINE_COLUMN
 from nightkiln.tables.batch_in import BATCH, bodies
-from nightkiln.tables.columns import check_present, listed
+from nightkiln.tables.columns import check_present, listed, missing_key
 from nightkiln.tables.fields import Picker, text_of
 from nightkiln.tables.jinja_template import TEMPLATE_FAILED, jinja_template
 from nightkiln.tables.values import is_binary, texts_of
@@ -85,13 +85,16 @@ class Renderer:
             return self._joined([()] * table.num_rows)
         return self._joined(list(zip(*columns, strict=True)))
 
-    def flaws(self, table: "pa.Table | pa.RecordBatch") -> dict[int, Flaw]:
+    def flaws(
+        self, table: "pa.Table | pa.RecordBatch", *, go_on: Callable[[], None] = lambda: None
+    ) -> dict[int, Flaw]:
         """The rows that cannot become a prompt, by their index, and why.
 
-        Raises InputError for a column of bytes, of which no prompt can be made.
+        Raises InputError for a column of bytes, of which no prompt can be made, and for a
+        template that is too slow; and what `go_on` raises, which is called while it works.
         """
         if self._jinja is not None:
-            texts = enumerate(self._jinja.texts(table, is_jsonl=self._jsonl))
+            texts = enumerate(self._jinja.texts(table, is_jsonl=self._jsonl, go_on=go_on))
             return {
                 index: Flaw(text.message, code=TEMPLATE_FAILED)
                 for index, text in texts
@@ -111,8 +114,9 @@ class Renderer:
                     missing = next(
                         key for key, raw in zip(self.needed, raws, strict=True) if not raw
                     )
-                    reason = f'no key "{missing}", which the prompt needs'
-                    found[index] = Flaw(reason, "give every line the key; null stands for no text")
+                    found[index] = Flaw(
+                        missing_key(missing), "give every line the key; null stands for no text"
+                    )
         return found
 
     def _check_no_bytes(self, table: "pa.Table | pa.RecordBatch") -> None:
@@ -165,6 +169,18 @@ def _compiled(prompt: PromptSpec, columns: tuple[str, ...]) -> tuple[tuple[str, 
         "say what the prompt is: --column NAME, --prompt 'TEXT WITH {COLUMN}'"
         f", --template FILE.jinja or --messages COLUMN; {listed(columns)}"
     )
+
+
+def keys_needed(prompt: PromptSpec) -> tuple[str, ...]:
+    """The keys that every row has to have; none for Jinja, whose names are checked by itself.
+
+    Raises UsageError for a template that is none.
+    """
+    if prompt.template is not None:
+        return _template(prompt.template)[0]
+    if prompt.messages_column is not None:
+        return (prompt.messages_column,)
+    return prompt.columns
 
 
 def _template(template: str) -> tuple[tuple[str, ...], str]:

@@ -75,6 +75,12 @@ async def test_a_cancelled_batch_keeps_what_it_has(server: Running, client: Clie
         batch = await once(client, batch, "in_progress")
         while not batch.request_counts.completed and batch.status == "in_progress":
             batch = await got(client.batches.retrieve(batch.id))
+        live = json.loads(server.get(f"/v1/batches/{batch.id}"))  # some clients know no usage
+        assert live["status"] == "in_progress"
+        assert 0 < live["request_counts"]["completed"] < 400
+        usage = live["usage"]
+        assert usage["output_tokens"] > 0
+        assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
         batch = await got(client.batches.cancel(batch.id))
         assert batch.status in ("cancelling", "cancelled")
         again = await got(client.batches.cancel(batch.id))
@@ -141,13 +147,13 @@ async def test_every_bad_line_of_an_input_is_named(client: Client) -> None:
     assert batch.status == "failed"
     assert batch.failed_at is not None
     assert batch.output_file_id is None
-    found = {error.line: error.code for error in batch.errors.data}
+    found = {error.line: (error.code, error.param) for error in batch.errors.data}
     assert found == {
-        2: "invalid_json_line",
-        3: "duplicate_custom_id",
-        4: "missing_required_parameter",
-        5: "invalid_url",
-        6: "streaming_unsupported",
+        2: ("invalid_json_line", None),
+        3: ("duplicate_custom_id", "custom_id"),
+        4: ("missing_required_parameter", "method"),
+        5: ("invalid_url", "url"),
+        6: ("streaming_unsupported", "body.stream"),
     }
     assert all(error.message for error in batch.errors.data)
 
@@ -162,6 +168,9 @@ async def test_a_file_that_nobody_can_answer_fails_the_batch(
     batch = await once(client, await asked(client, lines))
     assert batch.status == "failed"
     assert [error.code for error in batch.errors.data] == [code]
+    if code == "model_not_found":
+        assert "'gpt-0'" in batch.errors.data[0].message
+        assert "'m', 'vectors'" in batch.errors.data[0].message  # what is supported
 
 
 async def test_an_input_file_that_nobody_knows_fails_the_batch(client: Client) -> None:

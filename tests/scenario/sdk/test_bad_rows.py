@@ -1,6 +1,7 @@
 """Bad rows from Python: error rows in their places, by every policy; and results so far."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -97,3 +98,29 @@ def test_a_retry_opens_no_bad_row(client: nk.Client, place: Desk) -> None:
     client.await_job_results(job, timeout=60)
     said = place.nightkiln("jobs", "retry", job).stderr
     assert "is open again for 1 rows (generation 2); 1 bad rows are never asked" in said
+
+
+@pytest.mark.parametrize(
+    "asked", [{"column": "q"}, {"column": ["say: ", "q"]}, {"prompt": "say {q}"}, {"messages": "q"}]
+)
+def test_a_row_without_the_key_is_bad_and_one_with_none_is_asked(
+    client: nk.Client, place: Desk, asked: dict[str, object]
+) -> None:
+    value = [{"role": "user", "content": "a"}] if "messages" in asked else "a"
+    rows = [{"q": value, "z": 1}, {"z": 2}, {}, {"q": value}]
+    rows += [] if "messages" in asked else [{"q": None}]
+    options: Any = {**asked, **place.how}
+    job = client.job(client.infer(rows, **options))
+    assert job.wait(60).failed == 2
+    assert [(one.row, one.error_code) for one in job.errors()] == [(1, "bad_row"), (2, "bad_row")]
+    assert job.errors()[0].message == 'bad_row: row 1: no key "q", which the prompt needs'
+
+
+def test_a_row_without_any_key_is_bad_where_the_only_column_is_meant(
+    client: nk.Client, place: Desk
+) -> None:
+    job = client.job(client.infer([{"q": "a"}, {}], **place.how))
+    assert job.wait(60).failed == 1
+    assert [one.row for one in job.errors()] == [1]
+    with pytest.raises(nk.UsageError, match='did you mean "q"'):
+        client.infer([{"q": "a"}], column="qq", **place.how)

@@ -178,3 +178,25 @@ def test_settings_of_the_folder_hold_and_arguments_outweigh_them(place: Desk) ->
         """
     )
     assert done.stdout.split() == ["1", "1", "from-python", "from-file"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "before", ["", "nk.infer", "nk.await_job_results(nk.infer(['a'], **how), timeout=60)"]
+)
+def test_a_thread_that_outlives_the_main_one_hears_what_to_do(place: Desk, before: str) -> None:
+    done = place.script(
+        f"""
+        import threading
+        {before}
+        def late():
+            threading.main_thread().join()
+            time.sleep(0.2)
+            try:
+                nk.infer(["late"], **how)
+            except nk.UsageError as error:
+                print(error, error.hint)
+        threading.Thread(target=late).start()
+        """
+    )
+    assert "the main thread has ended" in done.stdout, done.stderr
+    assert "thread.join()" in done.stdout

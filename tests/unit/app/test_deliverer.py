@@ -17,6 +17,7 @@ from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.core.webhooks import Delivery, DeliveryId, Webhook, WebhookId
 from nightkiln.service import webhooks
 from nightkiln.service.context import Context
+from nightkiln.service.outward import Outward
 from nightkiln.service.reaching import Reaching, is_inside
 from nightkiln.service.webhooks import NewWebhook, Pace
 from nightkiln.store.paging import Page
@@ -60,7 +61,7 @@ def opened(home: Path, how: Posting = QUICK) -> AbstractAsyncContextManager[Serv
 async def registered(served: ServedHome, url: str, *events: str) -> tuple[Context, Webhook]:
     context = served.context(DEFAULT_PROJECT)
     new = NewWebhook(url=url, events=events or ("batch.failed",))
-    return context, await webhooks.register(context, new, INSIDE)
+    return context, await webhooks.register(context, new, INSIDE, Outward())
 
 
 async def test_a_receiver_that_fails_twice_hears_of_it_three_times_under_one_id(
@@ -124,7 +125,9 @@ async def test_addresses_that_are_not_public_are_refused_at_once(tmp_path: Path,
     async with opened(tmp_path / "home") as served:
         context = served.context(DEFAULT_PROJECT)
         with pytest.raises(UsageError, match="no public address"):
-            await webhooks.register(context, NewWebhook(url=f"http://{host}/"), Reaching())
+            await webhooks.register(
+                context, NewWebhook(url=f"http://{host}/"), Reaching(), Outward()
+            )
         assert await webhooks.list_webhooks(context) == []
 
 

@@ -10,7 +10,7 @@ from tests.batchmaking import DEADLINE_S, asked, served, settings_for
 
 from nightkiln.app.roster import RosterSettings
 from nightkiln.app.serving import ServedHome, open_server
-from nightkiln.core.batches import Batch, Dialect
+from nightkiln.core.batches import Batch, BatchStatus, Dialect
 from nightkiln.core.errors import InputError, NotFound
 from nightkiln.core.ids import DEFAULT_PROJECT
 from nightkiln.service import anthropicbatches, files, wirebatches
@@ -21,7 +21,7 @@ from nightkiln.service.context import Context
 from nightkiln.service.wirebatches import Shown
 from nightkiln.simulate import Simulator, SimulatorSettings
 from nightkiln.store import jobs
-from nightkiln.wire.anthropic.batch import Status
+from nightkiln.wire.anthropic.batch import Status, batch_object
 from nightkiln.wire.anthropic.errors import Refusal
 from nightkiln.wire.anthropic.rules import Rules, Version
 
@@ -79,6 +79,25 @@ async def ended(opened: ServedHome, context: Context, batch: Batch) -> Shown:
 
 async def show(context: Context, batch: Batch) -> Shown:
     return await wirebatches.show(context, batch.id, Dialect.ANTHROPIC)
+
+
+async def some_answered(context: Context, batch: Batch) -> None:
+    """Return once the server knows of answers to a batch of one model."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            job = (await show(context, batch)).job
+            assert job is not None
+            assert not job.state.is_terminal
+            if job.totals.ok or (job.live is not None and job.live.totals.ok):
+                return
+            await asyncio.sleep(0.02)
+
+
+def counts_of(shown: Shown) -> tuple[int, ...]:
+    """Processing, succeeded, errored, canceled, expired, as clients read them."""
+    counts = json.loads(batch_object(anthropicbatches.object_of(shown)))["request_counts"]
+    names = ("processing", "succeeded", "errored", "canceled", "expired")
+    return tuple(counts[name] for name in names)
 
 
 async def results(context: Context, shown: Shown) -> list[Any]:
@@ -142,7 +161,7 @@ async def test_a_cancelled_batch_has_a_result_for_every_request(tmp_path: Path) 
         ) as opened:
             context = opened.context(DEFAULT_PROJECT)
             first = await batch_of(
-                context, [request(f"r{n}") for n in range(1000)], opened.models, retries=0
+                context, [request(f"r{n}") for n in range(3000)], opened.models, retries=0
             )
             assert opened.roster is not None
             opened.roster.wake()
@@ -150,6 +169,8 @@ async def test_a_cancelled_batch_has_a_result_for_every_request(tmp_path: Path) 
                 while not opened.roster.running:
                     await asyncio.sleep(0.02)
             unread = await batch_of(context, [request("x"), request("y")], opened.models)
+            await some_answered(context, first)
+            assert counts_of(await show(context, first)) == (3000, 0, 0, 0, 0)
             for batch in (unread, first):
                 await wirebatches.cancel(context, batch.id, Dialect.ANTHROPIC)
                 found = anthropicbatches.object_of(await show(context, batch))
@@ -162,8 +183,32 @@ async def test_a_cancelled_batch_has_a_result_for_every_request(tmp_path: Path) 
             end = await ended(opened, context, first)
             lines = await results(context, end)
     counts = anthropicbatches.object_of(end).counts
-    assert len(lines) == 1000 == counts.succeeded + counts.canceled
-    assert [line["custom_id"] for line in lines] == [f"r{n}" for n in range(1000)]
+    assert len(lines) == 3000 == counts.succeeded + counts.canceled
+    assert [line["custom_id"] for line in lines] == [f"r{n}" for n in range(3000)]
+
+
+@pytest.mark.parametrize("names", ["m", "mn"])
+async def test_a_batch_whose_time_is_over_keeps_its_answers_and_the_others_are_expired(
+    tmp_path: Path, names: str
+) -> None:
+    async with Simulator(SimulatorSettings(latency="const:300")) as simulator:
+        place = {"url": simulator.url, "models": list(names), "concurrency": 8}
+        settings = settings_for("", endpoints={"sim": place})
+        async with open_server(tmp_path / "home", environ={}, settings=settings) as opened:
+            context = opened.context(DEFAULT_PROJECT)
+            asked_for = [request(f"r{n}", model=names[n % len(names)]) for n in range(600)]
+            batch = await batch_of(context, asked_for, opened.models, live_s=3.0)
+            shown = await ended(opened, context, batch)
+            lines = await results(context, shown)
+    processing, succeeded, errored, canceled, expired = counts_of(shown)
+    assert (processing, errored, canceled) == (0, 0, 0)
+    assert succeeded > 0
+    assert succeeded + expired == 600
+    assert [line["custom_id"] for line in lines] == [f"r{n}" for n in range(600)]
+    ends = [line["result"] for line in lines]
+    assert ends.count({"type": "expired"}) == expired > 0
+    assert sum(end["type"] == "succeeded" for end in ends) == succeeded
+    assert shown.batch.moments.end is BatchStatus.EXPIRED
 
 
 async def test_a_document_that_is_no_batch_is_refused_and_leaves_nothing(context: Context) -> None:

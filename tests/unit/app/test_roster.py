@@ -138,6 +138,10 @@ async def test_a_model_that_is_not_served_or_not_allowed_fails_every_line(
     assert [(one.line, one.code) for one in found.errors.data] == [
         (row + 1, "model_not_found") for row in range(3)
     ]
+    known = " Supported are 'm'." if may else ""  # nothing is told that the caller may not use
+    assert {one.message for one in found.errors.data} == {
+        f"The model '{model}' is not supported here.{known}"
+    }
 
 
 async def test_a_cancelled_batch_gives_what_was_answered(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightkiln.app.targets import Target, order_under, target_of
+from nightkiln.app.targets import Target, name_asked, order_under, target_of
 from nightkiln.config import Settings, Source, file_layer, flag_layer, parse
 from nightkiln.core.errors import UsageError
 from nightkiln.core.job import PromptSpec, Sampling
@@ -183,3 +183,31 @@ def test_own_prices_win_and_those_of_the_endpoint_first() -> None:
     assert at_a.source == "endpoints.a.prices.big in nightkiln.toml"
     assert elsewhere.input_usd == pytest.approx(1e-6)
     assert elsewhere.source == "prices.big in nightkiln.toml"
+
+
+def test_a_price_of_an_alias_is_the_price_of_its_model_when_it_is_asked_by_that_name() -> None:
+    file = {"prices": {"judge": {"input": 3, "output": 5}}}
+    by_alias = target(model="judge", file=file).prices.price_of("big", A, on=DAY)
+    by_name = target(model="big", file=file).prices.price_of("big", A, on=DAY)
+    assert by_alias is not None
+    assert by_name is not None
+    assert by_alias.input_usd == pytest.approx(3e-6)
+    assert by_alias.source == "prices.judge in nightkiln.toml"
+    assert by_name.input_usd == pytest.approx(2e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "name"),
+    [
+        (None, "pilot", "pilot"),
+        ("big", "big", "big"),
+        ("judge", "big", "judge"),
+        ("small-here", "/models/s.gguf", "small-here"),
+        ("judge", "small", "small"),  # a default of the settings that an endpoint outweighs
+        ("big", "small", "small"),
+    ],
+)
+def test_a_model_is_asked_by_the_name_that_was_said_where_that_is_the_one_which_answers(
+    said: str | None, answers: str, name: str
+) -> None:
+    assert name_asked(said, answers, settings()) == name

@@ -55,6 +55,23 @@ def test_every_verb_of_jobs_has_help(verb: str, capsys: pytest.CaptureFixture[st
     assert "Usage:" in capsys.readouterr().out
 
 
+def test_the_bare_command_prints_its_help_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    asked = capsys.readouterr().out
+    assert main([]) == 0
+    assert capsys.readouterr() == (asked, "")
+
+
+@pytest.mark.parametrize("group", ["jobs", "config", "keys", "cache"])
+def test_a_group_without_a_verb_prints_its_help_and_is_an_error(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([group, "--help"]) == 0
+    asked = capsys.readouterr().out
+    assert main([group]) == 2
+    assert capsys.readouterr() == ("", asked)
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from nightkiln import __version__
 

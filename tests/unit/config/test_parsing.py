@@ -227,7 +227,7 @@ def test_a_key_in_place_says_what_to_write_instead() -> None:
     assert caught.value.message == (
         "nightkiln.toml: endpoints.team.key is no reference, and a key is never kept in a file"
     )
-    assert 'write "env:NAME" or "file:PATH" here' in caught.value.hint
+    assert '"env:NAME", "file:PATH" or "keyring:SERVICE/USER"' in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,25 @@ def test_secrets_are_not_shown() -> None:
     assert shown["endpoints.team.key"] == "env:K"
     assert shown["endpoints.team.headers"] == {"X-Team": "…", "api-key": "env:GATEWAY"}
     assert "crash_at" not in shown
+
+
+def test_a_secret_in_a_variable_or_an_address_is_only_said_to_be_there() -> None:
+    environ = {
+        "NIGHTKILN_API_KEY": "secretkey123",
+        "NIGHTKILN_ENDPOINT": "http://ruth:pass99@host:1/v1?sig=abc99",
+        "NIGHTKILN_URL": "http://127.0.0.1:8078",
+    }
+    params = {"api_key": "plain99", "top_k": 4, "stop": "x"}
+    found = parsed(
+        project(endpoints={"t": TEAM}, models={"m": {"endpoint": "t", "params": params}}),
+        environ=environ,
+    )
+    shown = {one.setting: (one.value, one.origin) for one in shown_of(found)}
+    assert shown["api_key"] == ("…", "env NIGHTKILN_API_KEY")
+    assert shown["endpoint"][0] == "http://…@host:1/v1?…"
+    assert shown["url"][0] == "http://127.0.0.1:8078"
+    assert shown["models.m.params"][0] == {"api_key": "…", "top_k": 4, "stop": "x"}
+    assert {one.setting: one.value for one in shown_of(parsed())}["api_key"] is None
 
 
 SAMPLES = {

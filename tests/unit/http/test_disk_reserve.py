@@ -24,6 +24,7 @@ def full(home: Path) -> Iterator[Served]:
 def test_a_file_is_refused(full: Served, home: Path, size: int) -> None:
     said = full.ask("POST", "/v1/files", form(PURPOSE, (FILE, bytes(size))), content_type=TYPE)
     assert (said.status, said.json["error"]["type"]) == (507, "server_error")
+    assert said.headers["x-should-retry"] == "false"  # or a client uploads all of it again
     said = full.ask("PUT", "/api/v1/files?name=a.csv", bytes(size))
     assert said.status == 507
     assert [*(home / "spool").glob("*")] == []
@@ -33,6 +34,7 @@ def test_rows_are_refused(full: Served) -> None:
     body = {"input": {"from": "rows", "rows": ["one"]}}
     said = full.ask("POST", "/api/v1/jobs", json.dumps(body).encode())
     assert (said.status, said.json["code"]) == (507, "E_DISK")
+    assert said.headers["x-should-retry"] == "false"
 
 
 def test_what_needs_no_room_is_answered(full: Served) -> None:

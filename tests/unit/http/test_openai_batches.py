@@ -112,6 +112,16 @@ def test_another_project_sees_no_batch_and_cannot_use_a_file(server: Served) -> 
     assert create(server, file, key=other).json["status"] == "failed"
 
 
+def test_a_file_that_is_no_input_of_a_batch_is_refused_at_once(server: Served) -> None:
+    body = form((b'name="purpose"', b"user_data"), (FILE, json.dumps(LINE).encode()))
+    file = server.ask("POST", "/v1/files", body, content_type=TYPE).json["id"]
+    said = create(server, file)
+    assert said.status == 400
+    error = said.json["error"]
+    assert (error["param"], error["code"]) == ("input_file_id", "invalid_value")
+    assert "'user_data'" in error["message"]
+
+
 def test_a_key_that_may_only_read_makes_and_cancels_nothing(server: Served) -> None:
     file = uploaded(server)
     batch = create(server, file).json["id"]

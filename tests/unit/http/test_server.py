@@ -110,6 +110,20 @@ def test_every_route_asks_who_it_is(server: Served) -> None:
     assert silent <= OPEN_PATHS, "a route needs Reader, Writer or Admin"
 
 
+def test_a_wrong_method_is_told_every_right_one_of_its_path(server: Served) -> None:
+    paths = server.get("/api/openapi.json").json["paths"]
+    several = 0
+    for path, verbs in paths.items():
+        said = server.ask("TRACE", path.replace("{", "a").replace("}", "a"))
+        assert said.status == 405, path
+        allowed = said.headers["allow"].split(", ")
+        assert {verb.upper() for verb in verbs} <= set(allowed), path
+        several += len(verbs) > 1
+    assert several > 10
+    assert server.ask("PATCH", "/api/v1/files").headers["allow"] == "GET, PUT"
+    assert server.ask("PATCH", "/api/v1/files/a/content").headers["allow"] == "GET"
+
+
 def test_requests_under_way_end_when_the_server_stops(tmp_path: Path) -> None:
     router = APIRouter(default_response_class=JSONResponse)
     begun, go_on = threading.Event(), threading.Event()

@@ -16,7 +16,7 @@ from tests.unit.plan.capacity import (
 
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.plan.gate import Gate
-from nightkiln.plan.hold import Hold
+from nightkiln.plan.hold import LONGEST_S, Hold
 from nightkiln.plan.limiter import AdaptiveLimit
 from nightkiln.plan.refusals import Refusals, Verdict
 
@@ -175,8 +175,30 @@ def asked(hold: Hold, numbers: range, fault: Fault) -> float:
     return hold.until
 
 
-def test_a_throttle_with_nothing_beside_it_holds_everybody() -> None:
-    assert asked(Hold(), range(1, 2), waits(THROTTLED, 60.0)) == 60.0
+def test_a_throttle_with_nothing_beside_it_holds_everybody_and_not_for_long() -> None:
+    assert asked(Hold(), range(1, 2), waits(THROTTLED, 20.0)) == 20.0
+    for number in range(1, 5):
+        assert asked(Hold(), range(number, number + 1), waits(THROTTLED, 3_600.0)) == LONGEST_S
+    assert asked(Hold(), range(1, 3), waits(THROTTLED, 3_600.0)) == 3_600.0
+
+
+def test_good_answers_to_what_was_sent_after_a_throttle_end_its_hold() -> None:
+    hold = Hold()
+    assert asked(hold, range(1, 5), waits(THROTTLED, 3_600.0)) == 3_600.0
+    for number in range(5, 12):
+        hold.answered(number)
+        assert hold.until == 3_600.0  # still more than a quarter of all
+    for number in range(12, 40):
+        hold.answered(number)
+    assert hold.until == 0.0
+
+
+def test_answers_to_what_was_sent_before_a_throttle_say_nothing() -> None:
+    hold = Hold()
+    asked(hold, range(60, 80), waits(THROTTLED, 60.0))
+    for number in range(1, 60):
+        hold.answered(number)
+    assert hold.until == 60.0
 
 
 def test_a_throttle_among_hundreds_of_answers_holds_its_row_only() -> None:

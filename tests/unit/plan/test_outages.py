@@ -10,7 +10,7 @@ from tests.unit.plan.capacity import THROTTLED, UNAVAILABLE, Backend, Outcome, T
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.plan.gate import TIMEOUT, Gate
 from nightkiln.plan.hold import Hold
-from nightkiln.plan.limiter import AdaptiveLimit
+from nightkiln.plan.limiter import AdaptiveLimit, Phase
 
 SLOTS, LATENCY_S = 512, 0.05
 FROM_S, SOON_S = 14.0, 20 * LATENCY_S
@@ -121,6 +121,49 @@ def test_while_most_are_refused_nothing_is_tried(share: float) -> None:
     watched = Watched(backend, start=SLOTS, most=SLOTS)
     watched.run(25)
     assert watched.most(15.5, 25) <= 16
+
+
+def after_an_outage(stood: int, *, most: int = 1024) -> AdaptiveLimit:
+    """A limit that stood there, was cut to one slot, and is asked again."""
+    limiter = AdaptiveLimit(start=stood, most=most)
+    limiter.relax(0.0, stood)
+    for _ in range(16):
+        limiter.refused(1.0, limiter.sent(1.0, limiter.limit), in_flight=limiter.limit - 1)
+    assert limiter.limit == 1
+    return limiter
+
+
+def answers(limiter: AdaptiveLimit, number: int, *, in_flight: int | None = None) -> None:
+    for _ in range(number):
+        stamp = limiter.sent(2.0, in_flight or limiter.limit)
+        limiter.answered(2.0, stamp, latency_s=LATENCY_S)
+
+
+def test_a_limit_that_nobody_uses_does_not_come_back() -> None:
+    limiter = after_an_outage(SLOTS)
+    answers(limiter, 500, in_flight=4)
+    assert limiter.limit <= 5
+    answers(limiter, SLOTS)
+    assert limiter.limit == SLOTS
+
+
+def test_what_has_no_answer_in_time_on_the_way_back_gives_up_a_fifth() -> None:
+    limiter = after_an_outage(100)
+    answers(limiter, 60)
+    assert 50 < limiter.limit < 100
+    limiter.timed_out(2.0, limiter.sent(2.0, limiter.limit))
+    answers(limiter, 400)
+    assert limiter.phase is not Phase.REGAIN
+    assert limiter.limit == 80
+
+
+def test_the_way_back_ends_where_users_allow_no_more() -> None:
+    limiter = after_an_outage(100)
+    answers(limiter, 20)
+    limiter.follow(2.0, most=50, start=16)
+    answers(limiter, 100)
+    assert limiter.phase is not Phase.REGAIN
+    assert limiter.limit == 50
 
 
 # -- refusals of everybody that say nothing of when to come back

@@ -132,3 +132,10 @@ def test_words_of_the_command_line_alone_are_left_out_in_python() -> None:
     error = UsageError("give --column NAME, --template FILE.jinja or --messages COLUMN")
     in_python(error)
     assert error.message == "give column NAME or messages COLUMN"
+
+
+@pytest.mark.parametrize("column", [0, 1.5, {"q"}, ["q", 3], b"q"])
+def test_a_column_that_is_no_name_is_said_as_it_was_given(column: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        submission(["a"], column=column)  # type: ignore[arg-type]
+    assert caught.value.message == f"column= is {column!r}, which names no column"

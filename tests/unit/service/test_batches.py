@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nightkiln.core.errors import UsageError
-from nightkiln.core.job import JobSpec, PromptSpec, SourceSpec, Task
+from nightkiln.core.job import BatchHead, JobSpec, PromptSpec, SourceSpec, Task
 from nightkiln.service.batches import failures_beside, writes_lines
 from nightkiln.service.submit import identity_of
 
@@ -56,3 +56,15 @@ def test_jobs_of_different_tasks_are_different_jobs() -> None:
         for task in Task
     }
     assert len(keys) == len(Task)
+
+
+def test_lines_of_any_model_are_another_job_than_lines_held_to_one() -> None:
+    def key(batch: BatchHead | None) -> str:
+        source = SourceSpec(
+            kind="batch", path="", name="", size_bytes=0, sha256="x", batch=batch, id_column="id"
+        )
+        return identity_of(JobSpec(source=source, prompt=PromptSpec(), model="m"))
+
+    held, free = (BatchHead(url="/v1/embeddings", model=model) for model in ("m", None))
+    assert key(held) != key(free)
+    assert key(held) == key(None)  # so that what was begun earlier is still the same job

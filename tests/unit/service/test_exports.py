@@ -75,7 +75,7 @@ async def test_excel_safe_is_for_text_cells(kiln: Kilnful, order: Order, tmp_pat
     await export(kiln.context, job, str(out), None, excel_safe=True)
     assert out.read_text().splitlines()[1].startswith("1,'=1+1,")
     for name in ("out.xlsx", "out.jsonl", "dataset/"):
-        with pytest.raises(UsageError, match="--excel-safe is for CSV and TSV"):
+        with pytest.raises(UsageError, match="excel-safe is for CSV and TSV"):
             await export(kiln.context, job, f"{tmp_path}/{name}", None, excel_safe=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.batchmaking import created, line, pieces_of, read, text_of, uploaded, with_project
 
-from nightkiln.core.errors import DiskError, InputError, NotFound
+from nightkiln.core.errors import DiskError, HomeBusy, InputError, NotFound
 from nightkiln.core.files import FileId, Purpose, StoredFile, Upload, UploadState
 from nightkiln.core.ids import ProjectId
 from nightkiln.service import files, uploads
@@ -271,6 +271,24 @@ async def test_a_file_that_the_disk_does_not_hold_leaves_nothing(
         await files.receive(context, NEW, pieces_of(bytes(size)), most=size)
     assert caught.value.full
     assert on_disk(context) == []
+
+
+async def test_a_record_that_is_written_too_late_still_has_its_bytes(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Any] = []
+
+    async def waits(use_case: Any) -> None:
+        waiting.append(use_case)
+        raise HomeBusy("the store did not finish a write; it may still be written")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(context.store, "write", waits)
+        with pytest.raises(HomeBusy):
+            await files.receive(context, NEW, pieces_of(DATA), most=len(DATA))
+    await context.store.write(waiting[0])
+    ((file,), _) = await files.pages(context, Page(limit=2))
+    assert await read(context, file.id) == DATA
 
 
 async def test_files_leave_the_reserve_of_the_disk_alone(context: Context) -> None:

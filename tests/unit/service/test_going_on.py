@@ -248,7 +248,7 @@ def test_conditions_are_checked_before_anything_is_read() -> None:
         ("fault", ("auth", "quota")),
     )
     for wrong in ("status", "answer=x", "status=fine", "fault=timeout"):
-        with pytest.raises(UsageError, match="--where"):
+        with pytest.raises(UsageError, match="where"):
             where_of([wrong])
     assert Selection().is_all
     assert not Selection(where=where_of(["status=ok"])).is_all

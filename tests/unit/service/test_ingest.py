@@ -1,13 +1,16 @@
 """From a source to chunks: how many, how resumed, and what is refused."""
 
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nightkiln.core import crashpoints
-from nightkiln.core.errors import InputError
-from nightkiln.core.job import Job
+from nightkiln.core.errors import InputError, UsageError
+from nightkiln.core.job import Job, PromptSpec
 from nightkiln.service import ingest as ingesting
+from nightkiln.service import planning
 from nightkiln.service.ingest import Ingested, Stopped, chunk_rows
 from nightkiln.vault import segments
 from nightkiln.vault.segments import InputReader, notes
@@ -61,6 +64,27 @@ async def test_a_stopped_ingest_goes_on_from_its_last_segment(
     assert 1 <= before <= 3
     done = kiln.taken(job)
     assert texts(kiln, job, done) == [f"row {row}" for row in range(6000)]
+
+
+async def test_a_stop_is_heard_while_a_template_is_slow(kiln: Kilnful) -> None:
+    loop = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
+    order = kiln.order(name="in.csv")
+    Path(order.input).write_text("q\n" + "a\n" * 9)
+    order = msgspec.structs.replace(order, prompt=PromptSpec(jinja=loop + "{{ q }}"))
+    job = await kiln.accepted(order)
+    started = time.monotonic()
+    await planning.check_head(job.spec)  # renders nothing: nobody could stop it
+    unknown = msgspec.structs.replace(job.spec, prompt=PromptSpec(jinja="{{ p }}"))
+    with pytest.raises(UsageError, match='"p"'):
+        await planning.check_head(unknown)
+    with pytest.raises(Stopped):
+        ingesting.ingest(
+            job,
+            kiln.context.files(job.id),
+            on_rows=lambda _: None,
+            stop=lambda: time.monotonic() - started > 1.5,
+        )
+    assert time.monotonic() - started < 8.0
 
 
 class Killed(BaseException):

@@ -4,11 +4,19 @@ import msgspec
 import pytest
 from tests.batchmaking import DAY_S, created, line, object_of, shown, text_of, uploaded
 
+from nightkiln.core import crashpoints
 from nightkiln.core.batches import Batch, BatchId, Dialect
-from nightkiln.core.errors import NotFound
+from nightkiln.core.errors import IllegalMove, NotFound
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import JobState
-from nightkiln.service import anthropicbatches, files, moves, outdated, wirebatches_end
+from nightkiln.service import (
+    anthropicbatches,
+    deletion,
+    files,
+    moves,
+    outdated,
+    wirebatches_end,
+)
 from nightkiln.service.context import Context
 from nightkiln.service.finalize import finalize
 from nightkiln.service.wirebatches import show
@@ -105,3 +113,62 @@ async def test_results_stay_while_their_rows_are_asked_again(kiln: Kilnful) -> N
     await passed(context, 30 * DAY_S)
     assert await outdated.sweep(context) == 0
     assert await has_job(context, batch.job)
+
+
+def _die() -> None:
+    raise ZeroDivisionError
+
+
+async def died_in_deletion(context: Context, job: JobId | None) -> None:
+    """A deletion that left its tombstone and nothing else."""
+    assert job is not None
+    crashpoints.arm("delete.tombstone", nth=1, action=_die)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await deletion.delete(context, job)
+    finally:
+        crashpoints.disarm()
+
+
+async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_sweep(kiln: Kilnful) -> None:
+    context = kiln.context
+    batch = await of_anthropic(kiln, 5)
+    await died_in_deletion(context, batch.job)
+    await passed(context, 30 * DAY_S)
+    assert await outdated.sweep(context) == 1
+    assert not await has_job(context, batch.job)
+
+
+async def test_a_batch_whose_parts_are_gone_keeps_no_other_one(kiln: Kilnful) -> None:
+    context = kiln.context
+    parts = (BatchId("part_gone"),)
+    lost = msgspec.structs.replace(await of_anthropic(kiln, 4), parts=parts)
+    await context.store.write(lambda tx: batches.save(tx, lost))
+    other = await of_anthropic(kiln, 5)
+    await passed(context, 30 * DAY_S)
+    assert await outdated.sweep(context) == 2
+    assert not await has_job(context, lost.job)
+    assert not await has_job(context, other.job)
+
+
+async def test_batches_behind_ones_that_have_to_stay_are_reached(kiln: Kilnful) -> None:
+    context = kiln.context
+    made = [await of_anthropic(kiln, 5 + number, bad=frozenset({2})) for number in range(4)]
+    made.sort(key=lambda batch: batch.id)
+    for batch in made[:3]:
+        assert batch.job is not None
+        await moves.retry(context, batch.job)
+    await passed(context, 30 * DAY_S)
+    assert await outdated.sweep(context, page=2) == 1
+    assert [await has_job(context, batch.job) for batch in made] == [True, True, True, False]
+
+
+async def test_a_job_that_is_asked_again_meanwhile_is_not_deleted(kiln: Kilnful) -> None:
+    context = kiln.context
+    job = await kiln.ended(kiln.order(5), failing=frozenset({2}))
+    await moves.retry(context, job.id)
+    with pytest.raises(IllegalMove):
+        await deletion.delete(context, job.id, only_over=True)
+    assert (await kiln.job(job)).state is JobState.QUEUED
+    await deletion.delete(context, job.id)
+    assert not await has_job(context, job.id)

@@ -73,6 +73,29 @@ async def test_a_caller_leaves_at_the_deadline_and_its_thread_keeps_its_place(
     assert await outward.run(BERT, lambda: "here", deadline_s=DEADLINE_S, what="it") == "here"
 
 
+async def test_a_wait_of_the_work_that_is_over_is_not_the_deadline() -> None:
+    def waits() -> None:
+        raise TimeoutError("the connection timed out")
+
+    with pytest.raises(TimeoutError, match="the connection timed out"):
+        await Outward().run(ANNA, waits, deadline_s=DEADLINE_S, what="it")
+
+
+async def test_a_thread_that_cannot_begin_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outward = Outward(at_once=1, each=1)
+
+    def refuses(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuses)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await outward.run(ANNA, lambda: "here", deadline_s=DEADLINE_S, what="it")
+    assert await outward.run(ANNA, lambda: "here", deadline_s=DEADLINE_S, what="it") == "here"
+
+
 async def test_what_work_raises_comes_to_its_caller() -> None:
     outward = Outward()
 

@@ -1,15 +1,19 @@
 """Scans over rows: what they find, in which order, how they end, and how many there may be."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from tests.unit.service.conftest import Kilnful
 
+from nightkiln.core.chunk import Chunk
 from nightkiln.core.errors import UsageError
-from nightkiln.core.ids import ProjectId
+from nightkiln.core.ids import JobId, ProjectId
 from nightkiln.core.job import Job
+from nightkiln.service import rowscan
 from nightkiln.service.rowpages import RowsWanted
 from nightkiln.service.rowscan import (
     CLIPPED,
@@ -21,8 +25,10 @@ from nightkiln.service.rowscan import (
     ScanWanted,
     scan,
 )
+from nightkiln.vault.segments import InputReader
 
 ROWS = 100
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -150,6 +156,76 @@ async def test_a_scan_that_is_closed_looks_no_further(kiln: Kilnful, job: Job) -
     await events.aclose()  # type: ignore[attr-defined]
     assert looked == [0]
     assert job.rows == ROWS
+
+
+class Slow:
+    """Looks that last until they are let go."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def wait(self) -> None:
+        self.begun.release()
+        assert self.go_on.wait(DEADLINE_S)
+
+    async def has_begun(self) -> None:
+        assert await asyncio.to_thread(self.begun.acquire, timeout=DEADLINE_S)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.go_on.set()
+
+
+async def test_what_reads_on_after_its_client_left_keeps_its_place(slow: Slow) -> None:
+    class Looking:
+        def look(self, _chunk: Any) -> list[Hit]:
+            slow.wait()
+            return []
+
+    scans, looking = Scans(), Looking()
+    chunk = Chunk(job=JobId("job"), number=0, first_row=0, rows=1, segment=0, row_group=0)
+    for _ in range(2):
+        left = asyncio.create_task(scans.look(looking, chunk))  # type: ignore[arg-type]
+        await slow.has_begun()
+        left.cancel()
+        await asyncio.wait({left})
+    third = asyncio.create_task(scans.look(looking, chunk))  # type: ignore[arg-type]
+    assert not await asyncio.to_thread(slow.begun.acquire, timeout=0.05)
+    slow.go_on.set()
+    assert await third == []
+
+
+async def test_files_are_closed_only_after_the_last_look(
+    kiln: Kilnful, job: Job, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    closed = threading.Event()
+
+    class Reader(InputReader):
+        def read(self, chunk: Chunk) -> Any:
+            slow.wait()
+            found = super().read(chunk)  # which may close another segment's file
+            done[:] = ["read"]
+            return found
+
+        def close(self) -> None:
+            done.append("closed")
+            super().close()
+            if done[0] == "read":
+                closed.set()
+
+    monkeypatch.setattr(rowscan, "InputReader", Reader)
+    asking = asyncio.create_task(scanned(kiln, job, text="row"))
+    await slow.has_begun()
+    asking.cancel()
+    await asyncio.wait({asking}, timeout=0.05)
+    slow.go_on.set()
+    assert await asyncio.to_thread(closed.wait, DEADLINE_S)
+    assert done == ["read", "closed"]
 
 
 def test_a_project_has_so_many_scans_at_once() -> None:

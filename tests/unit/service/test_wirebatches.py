@@ -143,18 +143,33 @@ async def test_an_input_that_cannot_be_had_fails_the_batch_without_a_job(
     gone = await uploaded(context, text_of([line(1)]))
     await files.delete(context, gone.id)
     other = await uploaded(await with_project(context, "other"), text_of([line(1)]))
-    new = files.NewFile(name="t.jsonl", purpose=Purpose.USER_DATA)
-    wrong = await files.receive(context, new, pieces_of(b"x"), most=1)
     empty = await uploaded(context, b"")
     codes = []
-    for file in ("file-none", gone, other, wrong, empty):
+    for file in ("file-none", gone, other, empty):
         batch = await created(context, file)
         found = await object_of(context, batch)
         assert (batch.job, found.status) == (None, "failed")
         assert found.failed_at is not None
         assert found.errors is not None
         codes.append([one.code for one in found.errors.data])
-    assert codes == [["invalid_request"]] * 4 + [["empty_file"]]
+    assert codes == [["invalid_request"]] * 3 + [["empty_file"]]
+
+
+async def test_an_input_of_another_purpose_is_refused_at_once(context: Context) -> None:
+    new = files.NewFile(name="t.jsonl", purpose=Purpose.USER_DATA)
+    file = await files.receive(context, new, pieces_of(text_of([line(1)])), most=1 << 20)
+    asked_for = NewBatch(
+        endpoint=URL,
+        window="24h",
+        expires_at=context.clock() + DAY_S,
+        input_file=file.id,
+        asked=asked(context, file.id),
+    )
+    found = await wirebatches.create(context, asked_for, served(), lambda _url, _model: True)
+    assert isinstance(found, Refusal)
+    assert (found.status, found.param, found.code) == (400, "input_file_id", "invalid_value")
+    assert all(word in found.message for word in (file.id, "'user_data'", "'batch'"))
+    assert await wirebatches.pages(context, Page(limit=5), Dialect.OPENAI) == ([], False)
 
 
 async def test_lines_without_a_model_or_of_another_model_are_named(kiln: Kilnful) -> None:
@@ -171,6 +186,19 @@ async def test_lines_without_a_model_or_of_another_model_are_named(kiln: Kilnful
 async def test_blank_lines_alone_are_an_empty_file(kiln: Kilnful) -> None:
     batch = await created(kiln.context, await uploaded(kiln.context, b"\n\n"))
     assert await faults(kiln, batch) == [(None, "empty_file")]
+
+
+async def test_so_many_bad_lines_are_named_and_the_others_are_counted(kiln: Kilnful) -> None:
+    more = 5
+    lines = [{**line(row), "method": "GET"} for row in range(wirebatches_end.MOST_FAULTS + more)]
+    batch = await created(kiln.context, await uploaded(kiln.context, text_of([line(-1), *lines])))
+    codes = await faults(kiln, batch)
+    assert codes[:-1] == [
+        (number, "invalid_method") for number in range(2, wirebatches_end.MOST_FAULTS + 2)
+    ]
+    assert codes[-1] == (None, "too_many_errors")
+    said = (await object_of(kiln.context, batch)).errors.data[-1]
+    assert said.message == "5 more errors are not listed."
 
 
 async def faults(kiln: Kilnful, batch: Batch) -> list[tuple[int | None, str]]:

@@ -60,7 +60,7 @@ ROWS = [
         "a NUL byte",
         "jsonl",
         b'{"a":"\x00"}',
-        "not JSON: Invalid control character at at character 7",
+        "not JSON: Invalid control character at character 7",
     ),
     Row("an escaped NUL", "jsonl", b'{"a":"x\\u0000"}', "a NUL character (\\u0000) in a text"),
     Row("a NUL in a key", "jsonl", b'{"\\u0000":1}', "a NUL character (\\u0000) in a text"),

@@ -120,11 +120,11 @@ def test_after_a_bad_record_the_next_one_is_read(source: Source, size: int) -> N
     blocks = blocks_of(source("csv", data), rows=size)
     assert rows_of(blocks) == [
         ("1", "2"),
-        (None, None),
+        ("3", None),  # what could be read stays, so that an id is not lost
         (None, None),
         ("5\n5", "6"),
-        (None, None),
-        (None, None),
+        ("7", "8"),
+        ("10", None),
         ("naïve", "é"),
         ("é", "13"),
         (None, None),
@@ -210,3 +210,10 @@ def test_another_delimiter_is_suspected_only_where_every_row_has_it_as_often(
 def test_a_delimiter_that_was_said_is_not_suspected(source: Source) -> None:
     (head,) = blocks_of(source("csv", b"a,b\n1,2\n", delimiter=";"))
     assert other_delimiter(head) is None
+
+
+def test_a_bad_record_has_no_id_that_could_repeat_the_one_of_a_good_record(source: Source) -> None:
+    (block,) = blocks_of(source("csv", b"id,q\n1,a\n2\n2,b\n", id_column="id"), rows=9)
+    assert rows_of([block]) == [("1", "a"), ("2", None), ("2", "b")]
+    assert block.ids is not None
+    assert block.ids.to_pylist() == ["1", None, "2"]

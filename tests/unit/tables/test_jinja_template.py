@@ -16,6 +16,7 @@ import pytest
 from nightkiln.core.errors import InputError, UsageError
 from nightkiln.core.fault import Fault, FaultClass
 from nightkiln.core.job import PromptSpec
+from nightkiln.tables import jinja_template
 from nightkiln.tables.jinja_template import TEMPLATE_FAILED, TEMPLATE_LIMIT, JinjaTemplate
 from nightkiln.tables.prompts import Renderer
 
@@ -235,6 +236,42 @@ def test_a_bomb_is_the_fault_of_its_row_and_of_no_other(bomb: str) -> None:
         str(n) for n in range(500) if n != 250
     ]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 << 20  # KiB
+
+
+SLOW = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
+
+
+def test_a_stop_ends_a_slow_row_and_the_process_that_renders_it() -> None:
+    class Over(Exception):
+        pass
+
+    def go_on() -> None:
+        if time.monotonic() - started > 0.3:
+            raise Over
+
+    one = template("{% if slow %}" + SLOW + "{% endif %}{{ slow }}")
+    process, started = one.process_id, time.monotonic()
+    with pytest.raises(Over):
+        one.lines(['{"slow":true}'] * 9, go_on=go_on)
+    assert time.monotonic() - started < 8.0
+    assert process is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert one.lines(['{"slow":false}']) == ["false"]
+
+
+def test_row_after_row_that_takes_too_long_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jinja_template, "SLOW_ROWS", 2)
+    one = template("{% if slow %}" + SLOW + "{% endif %}{{ slow }}")
+    slow, fast = '{"slow":true}', '{"slow":false}'
+    assert [isinstance(text, str) for text in one.lines([slow, fast, slow, fast])] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    with pytest.raises(InputError, match="takes too long: 2 rows in a row were given up"):
+        one.lines([fast, slow, slow, fast])
 
 
 def test_a_killed_process_costs_no_row_its_text() -> None:

@@ -95,3 +95,24 @@ def test_a_backslash_before_u0000_is_no_nul(source: Source) -> None:
 def test_an_empty_file_is_refused(source: Source) -> None:
     with pytest.raises(InputError, match="the file is empty"):
         blocks_of(source("jsonl", b""))
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (rb'{"id":1,"z":NaN,"q":"\u00e9"}', '{"id":1,"z":null,"q":"é"}'),
+        (rb'{"id":1,"z":[1e999],"n":1.50}', '{"id":1,"z":null,"n":1.5}'),
+        (rb'{"id":1,"z":{"deep":"\ud800"}}', '{"id":1,"z":null}'),
+        (rb'{"id":1,"\udc00":2}', '{"id":1}'),
+        (rb'{"id":1,"z":"a\u0000","y":"\\u0000"}', '{"id":1,"z":null,"y":"\\\\u0000"}'),
+        (rb'{"id":1,"z":NaN,"n":' + b"9" * 5000 + b"}", "{}"),
+        (rb"[NaN]", "{}"),
+        (rb'{"id":1,', "{}"),
+    ],
+)
+def test_what_could_be_read_of_a_bad_line_is_kept(source: Source, line: bytes, kept: str) -> None:
+    (block,) = blocks_of(source("jsonl", b'{"id":0}\n' + line + b"\n"), rows=9)
+    assert [bad.row for bad in block.bad] == [1]
+    found = block.rows.column(0)[1].as_py()
+    assert json.loads(found) == json.loads(kept)
+    assert set(json.loads(found)) <= set(block.end.columns)

@@ -192,7 +192,7 @@ def test_lines_cut_short_are_failures_as_in_the_error_file() -> None:
 
 
 def test_a_failed_batch_shows_its_errors() -> None:
-    found = batch_of(view(J.FAILED, errors=batch_errors([empty_file()])))
+    found = batch_of(view(J.FAILED, errors=batch_errors([empty_file()], most=1)))
     assert found is not None
     parsed = official.Batch.model_validate_json(encode(found), strict=True)
     assert parsed.errors is not None

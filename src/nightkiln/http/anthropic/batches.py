@@ -68,7 +68,9 @@ async def create_batch(
             key=caller.key.id,
             asked=asked,
         )
-        made = await anthropicbatches.create(caller.context, document, new, parts.models, _anything)
+        made = await anthropicbatches.create(
+            caller.context, document, new, parts.models, caller.may_ask
+        )
     _wake(parts)
     return _object(await _shown(caller, good(made).id))
 
@@ -90,11 +92,6 @@ async def _received(request: Request, caller: Caller, parts: Parts) -> AsyncIter
 def _digest(document: Sealed, version: Version) -> str:
     """What tells one create from another: the document, and by what rules it is read."""
     return hashlib.sha256(f"anthropic {version} {document.sha256}".encode()).hexdigest()
-
-
-def _anything(_url: str, _model: str) -> bool:
-    """Keys have no list of models: whatever the server answers for is theirs to ask."""
-    return True
 
 
 @router.get("/messages/batches", openapi_extra=VERSIONED, responses=BATCHES_PAGE)

@@ -14,8 +14,9 @@ from nightkiln.http.answers import json_bytes
 from nightkiln.http.anthropic.asking import Versioned, refused, rules_of
 from nightkiln.http.anthropic.described import COUNT_BODY, TOKENS
 from nightkiln.http.parts import Parts
+from nightkiln.http.visit import Caller
 from nightkiln.service.answering import Served
-from nightkiln.service.anthropicsplitting import rules_for
+from nightkiln.service.anthropicsplitting import URL, rules_for
 from nightkiln.wire.anthropic.batch import tokens_object
 from nightkiln.wire.anthropic.params import model_of, translate_count
 from nightkiln.wire.anthropic.rules import Rules
@@ -32,7 +33,7 @@ async def count_tokens(
 ) -> Response:
     """Count the tokens of a request: exactly for models that run here, else estimated."""
     body = await request.body()
-    served, chat = await asyncio.to_thread(_read, body, parts, rules_of(version, parts))
+    served, chat = await asyncio.to_thread(_read, body, parts, caller, rules_of(version, parts))
     if isinstance(chat, Fault):
         raise refused(_BAD, chat.message)
     if served is None:
@@ -42,7 +43,10 @@ async def count_tokens(
     return json_bytes(tokens_object(await parts.counting.count(caller.context, served, chat)))
 
 
-def _read(body: bytes, parts: Parts, rules: Rules) -> tuple[Served | None, WireBody | Fault]:
+def _read(
+    body: bytes, parts: Parts, caller: Caller, rules: Rules
+) -> tuple[Served | None, WireBody | Fault]:
     model = model_of(body)
-    served = parts.models.served(model, Task.CHAT) if model else None
+    may_ask = bool(model) and caller.may_ask(URL, model)
+    served = parts.models.served(model, Task.CHAT) if may_ask else None
     return served, translate_count(body, rules_for(rules, served))

@@ -2,6 +2,8 @@
 
 An event's id is the number of its commit, so a client that was cut off goes on with
 `Last-Event-ID` and misses none. A retry commits chunks anew, under new numbers.
+What webhooks were told comes after the end of the job's batch, so a stream, which ends
+with the job, shows only what is there by then; whoever asks later sees how it went on.
 """
 
 import asyncio
@@ -21,7 +23,8 @@ from nightkiln.http.native.described import gives, gives_events
 from nightkiln.http.native.jobs import Limit
 from nightkiln.http.parts import Phase
 from nightkiln.http.streams import AGAIN_S, Counted, is_still_good
-from nightkiln.service.api import CommitEvent, Events, JobObject, job_object
+from nightkiln.service import webhooks
+from nightkiln.service.api import CommitEvent, Events, JobObject, WebhookTold, job_object
 from nightkiln.service.context import Context
 from nightkiln.service.naming import find_job
 from nightkiln.service.viewing import seen
@@ -57,7 +60,8 @@ async def list_events(
             break
         await asyncio.sleep(_LOOK_S)
     last = data[-1].seq if data else after
-    return json_answer(Events(data=data, last=last, job=job_object(await seen(context, job))))
+    shown, told = job_object(await seen(context, job)), await _told(context, job)
+    return json_answer(Events(data=data, last=last, job=shown, webhooks=told))
 
 
 async def _known(job_id: str, caller: Reader) -> Job:
@@ -100,6 +104,8 @@ async def stream_events(
             told, spoke = shown, loop.time()
             yield _event("job", shown, None)
         if found.state.is_terminal and not commits:
+            for sent in await _told(context, found):
+                yield _event("webhook", sent, None)
             return
         if loop.time() - spoke > _QUIET_S:
             spoke = loop.time()
@@ -112,7 +118,9 @@ def _seq_of(said: str | None) -> int:
     return min(int(said), _MOST_SEQ) if said and len(said) <= _DIGITS and said.isdecimal() else 0
 
 
-def _event(name: str, what: CommitEvent | JobObject, seq: int | None) -> ServerSentEvent:
+def _event(
+    name: str, what: CommitEvent | JobObject | WebhookTold, seq: int | None
+) -> ServerSentEvent:
     text = msgspec.json.encode(what).decode()
     return ServerSentEvent(event=name, raw_data=text, id=None if seq is None else str(seq))
 
@@ -132,3 +140,11 @@ async def _commits(
         )
         for chunk in found
     )
+
+
+async def _told(context: Context, job: Job) -> tuple[WebhookTold, ...]:
+    """What webhooks were told of the job's batch: nothing while the job goes on."""
+    if not job.state.is_terminal:
+        return ()
+    found = await webhooks.of_job(context, job.id)
+    return tuple(msgspec.convert(one, WebhookTold, from_attributes=True) for one in found)

@@ -86,7 +86,7 @@ async def create_job(
             caller.context,
             order_of(new, key=caller.key.id),
             new.input,
-            free=caller.key.may(Scope.ADMIN),
+            by=caller.key,
             key=idempotency_key,
         )
     except IllegalMove as error:
@@ -108,8 +108,8 @@ async def create_job(
 async def plan_job(request: Request, caller: Writer, parts: Serving) -> Response:
     """Say what a submission would do; nothing is made or sent."""
     new = await body_of(request, NewJob)
-    order, free = order_of(new, key=caller.key.id), caller.key.may(Scope.ADMIN)
-    return json_answer(await _taking(parts).plan(caller.context, order, new.input, free=free))
+    order = order_of(new, key=caller.key.id)
+    return json_answer(await _taking(parts).plan(caller.context, order, new.input, by=caller.key))
 
 
 @router.post("/jobs/estimate", openapi_extra=takes(NewJob), **gives(Estimate))
@@ -126,10 +126,12 @@ async def estimate_job(
 ) -> Response:
     """Say what a submission would take, as intervals; nothing is made or sent."""
     new = await body_of(request, NewJob)
-    order, free = order_of(new, key=caller.key.id), caller.key.may(Scope.ADMIN)
+    order = order_of(new, key=caller.key.id)
     assumed = Assumed(gpu_hour_usd=gpu_hour_usd, tokens_per_s=tokens_per_s)
     taking, context = _taking(parts), caller.context
-    return json_answer(await taking.estimate(context, order, new.input, free=free, assumed=assumed))
+    return json_answer(
+        await taking.estimate(context, order, new.input, by=caller.key, assumed=assumed)
+    )
 
 
 @router.get("/jobs", **gives(Page[JobObject]))
@@ -219,7 +221,8 @@ async def pause_job(job_id: str, caller: Writer, parts: Serving) -> Response:
 async def resume_job(job_id: str, request: Request, caller: Writer, parts: Serving) -> Response:
     """Let a job go on, as it was run last but for what is said anew."""
     changes = _changes(await body_of(request, Going, empty=Going()), caller)
-    job = await asking.resume(caller.context, job_id, changes, by=caller.key.id)
+    found = await _own_to_ask(caller, job_id, parts)
+    job = await asking.resume(caller.context, found.id, changes, by=caller.key.id)
     _resumed(parts, job)
     return await _shown(caller.context, job)
 
@@ -231,11 +234,19 @@ async def retry_job(job_id: str, request: Request, caller: Writer, parts: Servin
     """Ask the rows without a result again, of these fault classes or of all."""
     wanted = await body_of(request, Retrying, empty=Retrying())
     classes = fault_classes(wanted.classes)
+    found = await _own_to_ask(caller, job_id, parts)
     job = await asking.retry(
-        caller.context, job_id, classes=classes, changes=Changes(), by=caller.key.id
+        caller.context, found.id, classes=classes, changes=Changes(), by=caller.key.id
     )
     _resumed(parts, job)
     return await _shown(caller.context, job)
+
+
+async def _own_to_ask(caller: Caller, job_id: str, parts: Parts) -> Job:
+    """A job whose model the caller may ask, whoever submitted it. Raises ModelDenied, NotFound."""
+    job = await find_job(caller.context, job_id)
+    await _taking(parts).check_goes_on(caller.context, job, by=caller.key)
+    return job
 
 
 def _changes(said: Going, caller: Caller) -> Changes:

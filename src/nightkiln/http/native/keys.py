@@ -10,10 +10,12 @@ from nightkiln.http.access import SIGN_IN, Admin, Reader, Serving
 from nightkiln.http.answers import json_answer
 from nightkiln.http.native.bodies import body_of
 from nightkiln.http.native.described import gives, takes
+from nightkiln.http.native.jobs import Limit
 from nightkiln.http.sessions import LINK_S
 from nightkiln.service import keys
 from nightkiln.service.api import KeyObject, KeyWanted, Page, Rotating, SignInLink, key_object
 from nightkiln.service.keys import KeyWish
+from nightkiln.store import paging
 
 router: Final = APIRouter(tags=["keys"])
 
@@ -39,10 +41,14 @@ async def create_key(request: Request, caller: Admin) -> Response:
 async def list_keys(
     caller: Admin,
     everyone: Annotated[bool, Query(description="those of all projects")] = False,
+    limit: Limit = 100,
+    after: Annotated[str | None, Query(description="the last one of the page before")] = None,
 ) -> Response:
     """List keys, the newest first, revoked ones too."""
-    found = await keys.list_keys(caller.context, everyone=everyone)
-    return json_answer(Page(data=tuple(map(key_object, found)), has_more=False))
+    page = paging.Page(limit=limit, after=after)
+    found, more = await keys.pages(caller.context, page, everyone=everyone)
+    last = found[-1].id if more and found else None
+    return json_answer(Page(data=tuple(map(key_object, found)), has_more=more, after=last))
 
 
 @router.post(

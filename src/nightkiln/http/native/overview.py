@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -10,7 +11,9 @@ from nightkiln.core.errors import UsageError
 from nightkiln.http.access import Reader, Serving
 from nightkiln.http.answers import json_answer
 from nightkiln.http.native.described import gives
-from nightkiln.service.api import FleetObject, Usage, usage_object
+from nightkiln.http.parts import Parts
+from nightkiln.http.visit import Caller
+from nightkiln.service.api import BackendObject, FleetObject, Usage, usage_object
 from nightkiln.store import ledger
 from nightkiln.store.overview import overview
 
@@ -22,17 +25,32 @@ Day = Annotated[dt.date | None, Query(description="a day of UTC, 2026-12-01")]
 
 @router.get("/fleet", **gives(FleetObject))
 async def get_fleet(caller: Reader, parts: Serving) -> Response:
-    """Show the models that jobs may name, and how busy the project is."""
+    """Show the models that jobs of this key may name, how busy the project is, and the backends.
+
+    What goes to a backend is one number for all projects, and never says whose it is; one
+    that the settings do not name is shown only to the projects whose jobs go there.
+    """
     project = caller.project
     now = await parts.store.read(lambda tx: overview(tx, project=project))
     fleet = FleetObject(
-        models=parts.models.names(),
+        models=tuple(filter(caller.key.may_ask, parts.models.names())),
         working=parts.roster is not None,
         jobs={state: count for state, count in now.states.items() if count},
         in_flight=now.in_flight,
         slots=now.slots,
+        backends=_backends(caller, parts),
     )
     return json_answer(fleet)
+
+
+def _backends(caller: Caller, parts: Parts) -> tuple[BackendObject, ...]:
+    """The backends that a caller may know of."""
+    found = () if parts.roster is None else parts.roster.backends()
+    return tuple(
+        msgspec.convert(one, BackendObject, from_attributes=True)
+        for one in found
+        if caller.project in one.projects or any(map(caller.key.may_ask, one.names))
+    )
 
 
 @router.get("/usage", **gives(Usage))

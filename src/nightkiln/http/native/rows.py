@@ -37,6 +37,7 @@ _TYPES: Final = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 _ARROW: Final = "application/vnd.apache.arrow.stream"
+_SHOWN: Final = 1000  # rows with a fault, where inputs are shown: they are answered in one piece
 _FINISH: Final = re.compile(r"[\w.-]{1,100}")
 Texts = Annotated[tuple[str, ...], Query(max_length=20)]
 Partial = Annotated[bool, Query(description="of a job that is not over: what is committed")]
@@ -77,9 +78,16 @@ async def list_faults(
     caller: Reader,
     rows: Annotated[int, Query(ge=0, le=100_000, description="how many to list one by one")] = 0,
     fault: Texts = (),
-    show_input: Annotated[bool, Query(description="with what was asked, clipped")] = False,
+    show_input: Annotated[
+        bool, Query(description="with what was asked, clipped: 1,000 rows")
+    ] = False,
 ) -> Response:
     """Sum up what went wrong, by class, with a sample of each."""
+    if show_input and rows > _SHOWN:
+        raise UsageError(
+            f"with inputs no more than {_SHOWN} rows are listed",
+            hint="list fewer, or without inputs, or download the table",
+        )
     job = await find_job(caller.context, job_id)
     wish = Wish(rows=rows, classes=fault_classes(fault), show_input=show_input)
     return json_answer(await faults_of(caller.context, job, wish))

@@ -109,13 +109,12 @@ def _shown(webhook: Webhook, secret: str | None = None) -> WebhookObject:
 
 
 def _delivery(one: Delivery) -> DeliveryObject:
-    state = "pending" if one.due_at is not None else "given_up"
     return DeliveryObject(
         id=one.id,
         event=one.event,
         about=one.about,
         created_at=one.created_at,
-        state="delivered" if one.delivered_at is not None else state,
+        state=one.state,
         tries=one.tries,
         status=one.status,
         trouble=one.trouble,

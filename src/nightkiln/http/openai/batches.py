@@ -55,7 +55,8 @@ async def create_batch(request: Request, caller: Writer, parts: Serving) -> Resp
         lines = await _lines_of(caller, FileId(wanted.input_file_id))
         new = _new_batch(caller, wanted, asked, lines=lines)
         try:
-            batch = good(await wirebatches.create(caller.context, new, parts.models, _anything))
+            made = await wirebatches.create(caller.context, new, parts.models, caller.may_ask)
+            batch = good(made)
         except QuotaError as error:
             raise _past_caps(error) from error
         _wake(parts)
@@ -78,11 +79,6 @@ def _new_batch(caller: Caller, wanted: CreateBatch, asked: Asked, *, lines: int)
         key=caller.key.id,
         lines=lines,
     )
-
-
-def _anything(_url: str, _model: str) -> bool:
-    """Keys have no list of models: whatever the server answers for is theirs to ask."""
-    return True
 
 
 def _past_caps(error: QuotaError) -> Refuse:

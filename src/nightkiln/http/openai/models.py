@@ -1,4 +1,4 @@
-"""/v1/models: the models that this server answers for, as its configuration says."""
+"""/v1/models: the models that this server answers for, as its configuration and the key say."""
 
 from typing import Final
 
@@ -18,15 +18,16 @@ _CREATED: Final = 0  # when somebody trained it is not known here
 
 
 @router.get("/models", responses=MODELS)
-async def list_models(_caller: Reader, parts: Serving) -> Response:
-    """List the models that batches may name."""
-    return json_answer(ModelList(data=tuple(_model(name) for name in parts.models.names())))
+async def list_models(caller: Reader, parts: Serving) -> Response:
+    """List the models that batches of this key may name."""
+    names = filter(caller.key.may_ask, parts.models.names())
+    return json_answer(ModelList(data=tuple(map(_model, names))))
 
 
 @router.get("/models/{model:path}", responses=MODEL)
-async def get_model(model: str, _caller: Reader, parts: Serving) -> Response:
+async def get_model(model: str, caller: Reader, parts: Serving) -> Response:
     """Describe a model."""
-    if model not in parts.models.names():
+    if model not in parts.models.names() or not caller.key.may_ask(model):
         raise Refuse(no_such_model(model))
     return json_answer(_model(model))
 

@@ -14,7 +14,7 @@ from typing import Final
 from nightkiln.wire.openai.objects import BatchError, BatchErrors
 from nightkiln.wire.openai.refusals import shown
 
-REPORTED: Final = 10_000  # errors of a batch; every poll sends them all
+NAMED: Final = 10  # models that are supported, in a message
 _OTHER: Final = "invalid_request"
 _CODES: Final = {
     "url_mismatch": "invalid_url",
@@ -56,9 +56,9 @@ def line_error(
 
 def unknown_model(model: str, *, line: int, supported: Iterable[str] = ()) -> BatchError:
     """A line that names a model which nobody here serves, or this caller may not use."""
-    names = [f"'{name}'" for name in islice(supported, _NAMED + 1)]
-    more = ", …" if len(names) > _NAMED else ""
-    known = f" Supported are {', '.join(names[:_NAMED])}{more}." if names else ""
+    names = [shown(name) for name in islice(supported, NAMED + 1)]
+    more = ", …" if len(names) > NAMED else ""
+    known = f" Supported are {', '.join(names[:NAMED])}{more}." if names else ""
     return BatchError(
         code="model_not_found",
         message=f"The model {shown(model)} is not supported here.{known}",
@@ -67,19 +67,9 @@ def unknown_model(model: str, *, line: int, supported: Iterable[str] = ()) -> Ba
     )
 
 
-_NAMED: Final = 10
-
-
 def empty_file() -> BatchError:
     """The input file has no request."""
     return BatchError(code="empty_file", message="The input file has no requests.")
-
-
-def too_many_lines(limit: int) -> BatchError:
-    """The input file has more requests than a batch may have."""
-    return BatchError(
-        code="too_many_tasks", message=f"The input file has more than {limit:,} requests."
-    )
 
 
 def unknown_file(file_id: str) -> BatchError:
@@ -107,7 +97,7 @@ def unpriced(model: str) -> BatchError:
     )
 
 
-def batch_errors(found: Iterable[BatchError], *, most: int = REPORTED) -> BatchErrors | None:
+def batch_errors(found: Iterable[BatchError], *, most: int) -> BatchErrors | None:
     """The errors of a batch, in order; None without any. Beyond `most` they are only counted."""
     errors = iter(found)
     data = list(islice(errors, most))

@@ -257,3 +257,36 @@ def test_a_body_that_cannot_be_taken_is_a_problem_that_names_the_field(api: Aski
     assert said.status == 400
     assert "temprature" in said.json["detail"]
     assert api.ask("POST", "/jobs", b"\xff\xfe").status == 400
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"caps": {"cost_usd": 0}}, "max-cost is 0; it has to be more than 0"),
+        ({"concurrency": 0}, "concurrency is 0; it goes from 1 to 16384"),
+        ({"timeout_s": 0}, "timeout is 0.0; it has to be more than 0 seconds"),
+        ({"limit": 0}, "limit is 0; it has to be at least 1"),
+    ],
+)
+def test_what_is_refused_is_not_named_as_a_flag_of_the_command_line(
+    api: Asking, more: dict[str, Any], words: str
+) -> None:
+    said = api.ask("POST", "/jobs", api.new(**more))
+    assert (said.status, said.json["detail"]) == (400, words)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("excel_safe=true&format=xlsx", "excel-safe is for CSV and TSV, not for xlsx"),
+        ("where=status", "where takes FIELD=VALUE, not 'status'"),
+    ],
+)
+def test_a_download_that_cannot_be_is_not_refused_in_words_of_the_command_line(
+    api: Asking, query: str, words: str
+) -> None:
+    job = api.submitted(api.new([query]))
+    api.until(job)
+    said = api.ask("GET", f"/jobs/{job}/results?{query}")
+    assert (said.status, said.json["detail"]) == (400, words)
+    assert "--" not in said.json.get("hint", "")

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import time
 import urllib.request
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.unit.http.native.asking import DEADLINE_S, Asking
+from tests.scenario.place import Provider
+from tests.unit.http.native.asking import DEADLINE_S, STEP_S, Asking
+
+from nightkiln.core.ids import ProjectId
 
 ROWS = 40
 
@@ -91,6 +95,14 @@ def test_results_come_as_the_files_that_they_lie_in(api: Asking, job: str) -> No
         assert api.ask("GET", f"/jobs/{job}/dataset/{name}").status == 404
 
 
+def test_faults_with_their_inputs_are_listed_so_many_at_once(api: Asking, job: str) -> None:
+    for query in ("rows=100000", "rows=1000&show_input=true", "show_input=true"):
+        assert api.get(f"/jobs/{job}/faults?{query}")["listed"] == []
+    said = api.ask("GET", f"/jobs/{job}/faults?rows=1001&show_input=true")
+    assert said.status == 400
+    assert "no more than 1000 rows" in said.json["detail"]
+
+
 def test_bad_rows_are_counted_and_downloaded(api: Asking) -> None:
     file = api.ask("PUT", "/files?name=in.csv", b"text\ngood\nbad,one,two\n")
     body = {**api.new(), "input": {"from": "file", "id": file.json["id"]}}
@@ -136,6 +148,26 @@ def test_what_was_spent_and_what_is_there_can_be_seen(api: Asking, job: str) -> 
     fleet = api.get("/fleet")
     assert fleet["working"]
     assert fleet["jobs"]["succeeded"] >= 1
+
+
+def test_the_fleet_shows_how_backends_stand_and_not_whose_they_are(
+    api: Asking, provider: Provider
+) -> None:
+    provider.slow(30_000)
+    job = api.submitted(api.new(["slow", "slower"]))
+    until = time.monotonic() + DEADLINE_S
+    while not (found := [one for one in api.get("/fleet")["backends"] if one["in_flight"]]):
+        assert time.monotonic() < until
+        time.sleep(STEP_S)
+    (here,) = found
+    assert here["name"] in api.endpoint
+    assert (here["model"], here["breaker"], here["waits_s"]) == ("sim", "closed", 0)
+    assert here.keys() == {"name", "model", "slots", "limit", "in_flight", "breaker", "waits_s"}
+    assert here["slots"] >= here["limit"] >= 1
+    other = api.server.new_key(project=ProjectId("other"))  # it may not name that address
+    assert api.server.get("/api/v1/fleet", key=other).json["backends"] == []
+    api.ask("POST", f"/jobs/{job}/cancel")
+    api.until(job)
 
 
 def test_keys_are_made_listed_replaced_and_ended(api: Asking) -> None:

@@ -1,9 +1,12 @@
 """What is decided by, where an index can have it.
 
-The priority of a job, the deadline of a batch, and when the results of one go.
+The priority of a job, the deadline of a batch, and when the results of one go. Until
+here nothing removed results, so many have had their time already: these stay for a
+week more, so that whoever counted on them can fetch them.
 """
 
 import json
+import time
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +15,7 @@ revision = "0005"
 down_revision = "0004"
 
 _DAY_S = 86_400.0
+_MORE_S = 7 * _DAY_S  # at least, from the upgrade on
 _LEFT = sa.text("ended_at is null")
 
 
@@ -22,7 +26,8 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("results_until", sa.Float))
     _fill("jobs", "spec", "priority", _priority)
     _fill("batches", "batch", "expires_at", _expiry)
-    _fill("batches", "batch", "results_until", _results_until)
+    soonest = time.time() + _MORE_S
+    _fill("batches", "batch", "results_until", lambda text: _results_until(text, soonest))
     op.create_index(
         "jobs_left",
         "jobs",
@@ -55,14 +60,14 @@ def _expiry(text: str) -> float | None:
     return None if found is None else float(found)
 
 
-def _results_until(text: str) -> float | None:
+def _results_until(text: str, soonest: float) -> float | None:
     batch = json.loads(text)
-    if batch.get("ended_at") is None or batch.get("job") is None:
-        return None
+    if batch.get("ended_at") is None or batch.get("job") is None or batch["dialect"] == "part":
+        return None  # a part goes with its whole
     if batch["dialect"] == "anthropic":
-        return float(batch["created_at"] + 29 * _DAY_S)
+        return max(soonest, float(batch["created_at"]) + 29 * _DAY_S)
     live_s = batch.get("outputs_live_s")
-    return float(batch["ended_at"] + (30 * _DAY_S if live_s is None else live_s))
+    return max(soonest, float(batch["ended_at"]) + (30 * _DAY_S if live_s is None else live_s))
 
 
 def _fill(name: str, source: str, column: str, value_of) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,31 @@
+"""Rows that came over a wire become a file of the spool, or leave nothing there."""
+
+import pytest
+
+from nightkiln.core import crashpoints
+from nightkiln.core.job import PromptSpec
+from nightkiln.service.arriving import FromRows, arrived
+from nightkiln.service.orders import Order
+from nightkiln.service.outward import Outward
+
+from .conftest import Kilnful
+
+
+def _die() -> None:
+    raise ZeroDivisionError
+
+
+async def test_rows_that_could_not_become_a_source_leave_nothing_in_the_spool(
+    kiln: Kilnful,
+) -> None:
+    order = Order(input="", output=None, prompt=PromptSpec(), model="m", endpoint="http://x/v1")
+    rows, outward = FromRows(rows=["one", "two"]), Outward()
+    crashpoints.arm("source.spooled", nth=1, action=_die)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await arrived(kiln.context, rows, order, outward=outward)
+    finally:
+        crashpoints.disarm()
+    assert list(kiln.context.home.spool.iterdir()) == []
+    source, _ = await arrived(kiln.context, rows, order, outward=outward)
+    assert [str(one) for one in kiln.context.home.spool.iterdir()] == [source.path]
