@@ -120,10 +120,10 @@ refused.
 ## Secrets
 
 A secret never stands in a file of settings. Write where it is: `env:NAME` for a variable,
-`file:PATH` for a file that holds nothing else, or `keyring:SERVICE/USER` for an entry in the keyring
-of the system (`pip install "nightkiln[keyring]"`; `keyring set SERVICE USER` puts it there). A key, a
-password in a URL, or a header such as `authorization` with its value in place is refused, and the
-message does not repeat it.
+`file:PATH` for a file that holds nothing else, or `keyring:SERVICE/USER` for an entry in the
+keyring of the system (`pip install "nightkiln[keyring]"`; `keyring set SERVICE USER` puts it
+there). A key, a password in a URL, or a header such as `authorization` with its value in place is
+refused, and the message does not repeat it.
 `nightkiln config show` shows references, and of other headers the names only.
 """
 
