@@ -159,6 +159,23 @@ class Place:
         out, err = done.stdout.decode(), done.stderr.decode()
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
+    def unread(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Any command, to its end, its standard output a pipe whose reader has left."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            return subprocess.run(
+                [*NIGHTKILN, *arguments],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+        finally:
+            os.close(writing)
+
     def start(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
         """Any command, on its way; `terminal` is the descriptor of one to run it in."""
         return self.start_command(*NIGHTKILN, *arguments, terminal=terminal)

@@ -43,6 +43,8 @@ def test_run_and_the_verbs_of_jobs_ask_the_server_that_owns_the_home(
         table = here.nightkiln("jobs", "results", job, "--limit", "2", "-o", "few.jsonl")
         assert "2 rows are in few.jsonl" in table.stderr
         assert len(here.lines("few.jsonl")) == 2
+        left = here.unread("jobs", "results", job, "-o", "-")
+        assert (left.returncode, left.stderr) == (0, "")
         assert "no row has a fault" in here.nightkiln("jobs", "errors", job).stdout
         assert here.nightkiln("jobs", "pause", job).returncode == 1
         assert here.nightkiln("jobs", "delete", job, "--yes").returncode == 0

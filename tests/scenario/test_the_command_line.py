@@ -1,10 +1,8 @@
 """The command as users run it: real processes, a real home, the real simulated provider."""
 
 import json
-import os
 import shlex
 import signal
-import subprocess
 
 import pytest
 from tests.scenario.place import (
@@ -53,18 +51,7 @@ def test_standard_output_carries_the_table_and_nothing_else(place: Place) -> Non
 def test_a_reader_that_leaves_hides_no_row_that_failed(place: Place, row: str, code: int) -> None:
     head, first, *_ = (place.folder / "in.csv").read_text().splitlines()
     (place.folder / "in.csv").write_text(f"{head}\n{first}\n{row}\n")
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        [*NIGHTKILN, *place.args("--format", "csv", output="-")],
-        cwd=place.folder,
-        env=place.environ,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_S,
-    )
-    os.close(writing)
+    done = place.unread(*place.args("--format", "csv", output="-"))
     assert done.returncode == code, done.stderr
     assert "1 ok" in done.stderr
 

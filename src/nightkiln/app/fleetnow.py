@@ -46,7 +46,7 @@ def _idle(settings: Settings) -> Iterator[BackendNow]:
         }
         there: dict[str, list[str]] = {}
         for said, model in asked.items():
-            there.setdefault(place.names.get(model, model), []).append(said)
+            there.setdefault(place.names.get(said, place.names.get(model, model)), []).append(said)
         if not there:  # it may still be asked by its own name
             there[""] = [name]
         slots, limit = place.concurrency or ENDPOINT_SLOTS, place.concurrency or START

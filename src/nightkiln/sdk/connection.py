@@ -117,6 +117,7 @@ class Server:
         if said:
             target += "?" + urlencode(said, doseq=True)
         connection = self._connection()
+        reply = None
         try:
             connection.request(method, target, body, headers)
             reply = connection.getresponse()
@@ -124,6 +125,8 @@ class Server:
                 raise _error(reply.status, reply.read(_MOST_PROBLEM))
             yield reply
         except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+            if reply is not None and isinstance(error, BrokenPipeError):
+                raise  # whoever reads what we write has left; nothing is sent any more
             raise UnreachableError(
                 f"the server at {self.url} does not answer: {type(error).__name__}",
                 hint="check that it runs, or unset NIGHTKILN_URL to work in the home itself",

@@ -16,6 +16,7 @@ A thread that is killed with its process loses nothing that was journalled.
 
 import asyncio
 import atexit
+import concurrent.futures
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -48,15 +49,31 @@ class LoopThread:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the loop and wait for it; the caller's own loop, if any, blocks."""
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        future = self._begun(work)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            if _Process.ended:
+                raise ending() from None
+            raise
         finally:
             future.cancel()  # somebody pressed Ctrl-C; nothing happens to one that is done
 
     async def call_async(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on this loop and await it on the caller's."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+        try:
+            return await asyncio.wrap_future(self._begun(work))
+        except asyncio.CancelledError:
+            if _Process.ended:
+                raise ending() from None
+            raise
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError as error:  # the loop is closed
+            work.close()
+            raise ending() from error
 
     def at_exit(self, close: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         """Have something closed when the process ends; what it returns is said."""
@@ -77,10 +94,24 @@ class LoopThread:
             say(line)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_JOIN_S)  # a thread that C code runs on must not meet the very end
+        if not self._thread.is_alive():
+            self.loop.close()
 
     async def _close(self) -> list[str]:
-        closing = (close() for close in self._closers)
-        return [line for lines in await asyncio.gather(*closing) for line in lines]
+        try:
+            closing = (close() for close in self._closers)
+            return [line for lines in await asyncio.gather(*closing) for line in lines]
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """End the waits of other threads, which the interpreter joins and nobody would wake."""
+        waits = asyncio.all_tasks() - {asyncio.current_task()}
+        for wait in waits:
+            wait.cancel()
+        if waits:
+            await asyncio.wait(waits, timeout=_JOIN_S)
+        await asyncio.sleep(0)  # their threads are told by callbacks
 
 
 class _Process:
@@ -124,8 +155,9 @@ def _forget() -> None:
 
 
 def _drain() -> None:
-    _Process.ended = True
-    last, _Process.thread = _Process.thread, None
+    with _Process.lock:
+        _Process.ended = True
+        last, _Process.thread = _Process.thread, None
     if last is not None:
         last.drain()
 

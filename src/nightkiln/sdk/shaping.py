@@ -108,7 +108,8 @@ def _given(original: Any, kind: FrameKind, answered: Answered) -> Any:
     elif kind is FrameKind.DATASET:
         frame = original.with_format("arrow")[:]
     else:
-        frame = original.collect() if hasattr(original, "collect") else original
+        is_lazy = kind is FrameKind.POLARS and hasattr(original, "collect")
+        frame = original.collect() if is_lazy else original
         frame = frame if hasattr(frame, "columns") else frame.to_frame()
     rows = answered.answers.num_rows
     counts = map(len, frame.values()) if kind is FrameKind.DICT else [len(frame)]
@@ -125,7 +126,8 @@ def _names(given: Any) -> Sequence[Hashable]:
     """The names of the columns of a frame."""
     if isinstance(given, Mapping):
         return list(given)
-    return list(getattr(given, "column_names", None) or given.columns)
+    names = getattr(given, "column_names", None)  # of pandas: a column that is called so
+    return names if isinstance(names, list) else list(given.columns)
 
 
 def _first(own: Own, inputs: "pa.Table") -> dict[Hashable, list[Any]]:

@@ -20,7 +20,7 @@ from nightkiln.service.orders import Order, Staged
 from nightkiln.tables.badrows import POLICIES
 from nightkiln.tables.columns import check_collisions, check_present
 from nightkiln.tables.frames import MESSAGES
-from nightkiln.tables.prompts import keys_needed
+from nightkiln.tables.prompts import demanded
 from nightkiln.tables.schema import AnswerSchema, properties_of
 
 P = ParamSpec("P")
@@ -77,8 +77,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
             return (self.column,)
         if self.column is not None:  # what does not look like a name may be a text
             return tuple(item for item in self.column if _IDENTIFIER.fullmatch(item))
-        prompt = self.order.prompt
-        return keys_needed(prompt) or (() if prompt.template or prompt.jinja else None)
+        return demanded(self.order.prompt)
 
     @property
     def path(self) -> str | None:

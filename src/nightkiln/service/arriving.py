@@ -34,6 +34,7 @@ from nightkiln.tables.columns import check_collisions
 from nightkiln.tables.formats import TEXTUAL, compression_of, format_of
 from nightkiln.tables.frames import frame_of
 from nightkiln.tables.inputcolumns import InputColumns
+from nightkiln.tables.prompts import demanded
 from nightkiln.vault.durable import disk_errors, link, sha256_of
 
 EARLIER: Final = "earlier_answer"
@@ -84,7 +85,8 @@ async def arrived(
     await asyncio.to_thread(check_room, context.home.root, reserve=context.reserve_bytes)
     match wanted:
         case FromRows():
-            staged = await asyncio.to_thread(stage, context.home, frame_of(wanted.rows))
+            frame = frame_of(wanted.rows, needed=demanded(order.prompt))
+            staged = await asyncio.to_thread(stage, context.home, frame)
             with _spooled(context, Path(staged.path)):
                 order = _naming(order, staged.name, staged)
                 return await submit.source_of(context, order), order

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from nightkiln.core.batches import Batch
-from nightkiln.core.errors import HomeBusy, IllegalMove, NotFound
+from nightkiln.core.errors import DiskError, HomeBusy, IllegalMove, NotFound
 from nightkiln.core.job import Job, JobState
 from nightkiln.service import deletion
 from nightkiln.service.anthropicresults import parts_of
@@ -28,18 +28,25 @@ _log: Final = logging.getLogger(__name__)
 async def sweep(context: Context, *, page: int = PAGE) -> int:
     """Remove results of batches of every project whose time is over; how many those were.
 
-    Safe to repeat, wherever it was cut short. Raises DiskError.
+    Safe to repeat, wherever it was cut short. Raises DiskError, after all others are gone.
     """
     now, swept, after = context.clock(), 0, ""
+    trouble: DiskError | None = None
     while True:
         found = await context.store.read(
             partial(batches.outdated, now=now, after=after, limit=page)
         )
         for batch in found:
-            swept += await _removed(context.of(batch.project), batch)
             after = batch.id
+            try:
+                swept += await _removed(context.of(batch.project), batch)
+            except DiskError as error:
+                trouble = trouble or error
         if len(found) < page:
-            return swept
+            break
+    if trouble is not None:
+        raise trouble
+    return swept
 
 
 async def _removed(context: Context, batch: Batch) -> bool:

@@ -183,6 +183,11 @@ def keys_needed(prompt: PromptSpec) -> tuple[str, ...]:
     return prompt.columns
 
 
+def demanded(prompt: PromptSpec) -> tuple[str, ...] | None:
+    """What a dict among rows has to have: these keys, or with None any key at all."""
+    return keys_needed(prompt) or (() if prompt.template or prompt.jinja else None)
+
+
 def _template(template: str) -> tuple[tuple[str, ...], str]:
     # The compiled form is a %-pattern of plain %s: one pass, and since values
     # are its arguments, nothing inside them can mean anything.

@@ -200,3 +200,25 @@ def test_a_thread_that_outlives_the_main_one_hears_what_to_do(place: Desk, befor
     )
     assert "the main thread has ended" in done.stdout, done.stderr
     assert "thread.join()" in done.stdout
+
+
+def test_a_thread_that_still_waits_when_the_main_one_ends_is_told_and_holds_nobody(
+    place: Desk,
+) -> None:
+    place.provider.slow(3000)
+    done = place.script(
+        """
+        import threading
+        job = nk.infer(rows, concurrency=2, **how)
+        def wait():
+            try:
+                nk.await_job_results(job, timeout=600)
+            except nk.UsageError as error:
+                print(error, error.hint)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while nk.get_job_status(job) != "running":
+            time.sleep(0.05)
+        """
+    )
+    assert "the main thread has ended" in done.stdout, done.stderr

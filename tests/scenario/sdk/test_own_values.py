@@ -125,3 +125,13 @@ def test_a_client_that_was_left_starts_nothing(place: Desk) -> None:
     with pytest.raises(nk.UsageError, match="client is closed"):
         client.infer(["b"], **place.how)
     assert place.provider.requests == 1
+
+
+def test_columns_may_be_called_as_methods_of_frames_are(place: Desk) -> None:
+    client = nk.Client(home=place.home)
+    frame = pd.DataFrame({"text": ["a", "b"], "collect": [1, 2], "column_names": [3, 4]})
+    job = client.infer(frame, column="text", **place.how)
+    client.await_job_results(job, timeout=60)
+    found = client.get_job_results(job, with_original_df=frame)
+    assert found["collect"].tolist() == [1, 2]
+    assert found["column_names"].tolist() == [3, 4]

@@ -6,7 +6,7 @@ from tests.batchmaking import DAY_S, created, line, object_of, shown, text_of, u
 
 from nightkiln.core import crashpoints
 from nightkiln.core.batches import Batch, BatchId, Dialect
-from nightkiln.core.errors import IllegalMove, NotFound
+from nightkiln.core.errors import DiskError, IllegalMove, NotFound
 from nightkiln.core.ids import JobId
 from nightkiln.core.job import JobState
 from nightkiln.service import (
@@ -172,3 +172,24 @@ async def test_a_job_that_is_asked_again_meanwhile_is_not_deleted(kiln: Kilnful)
     assert (await kiln.job(job)).state is JobState.QUEUED
     await deletion.delete(context, job.id)
     assert not await has_job(context, job.id)
+
+
+async def test_a_batch_that_the_disk_keeps_keeps_no_other_one(kiln: Kilnful) -> None:
+    context = kiln.context
+    made = sorted(
+        [await of_anthropic(kiln, 4), await of_anthropic(kiln, 5)], key=lambda one: one.id
+    )
+    await passed(context, 30 * DAY_S)
+    crashpoints.arm("delete.tombstone", nth=1, action=_full)
+    try:
+        with pytest.raises(DiskError):
+            await outdated.sweep(context)
+    finally:
+        crashpoints.disarm()
+    assert (await show(context, made[0].id, Dialect.ANTHROPIC)).batch.archived_at is None
+    assert not await has_job(context, made[1].job)
+    assert await outdated.sweep(context) == 1
+
+
+def _full() -> None:
+    raise DiskError("the disk is full", hint="free space", full=True)
