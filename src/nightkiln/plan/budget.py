@@ -7,9 +7,10 @@ by all of them together.
 The way chosen: every request reserves what it may cost when it leaves, and
 settles when it ends. It may leave only if what is spent, what is reserved and its
 own reservation stay within the cap. What to reserve is the most that a request
-of this job has used so far, with room to spare; before anything has come back,
-only a few requests may be under way, and as long as all of those are lost, no more
-leave. A request that may have been billed without an answer stays reserved for good.
+of this job has used so far (of earlier runs: what one has used on average), with
+room to spare; before anything has come back, only a few requests may be under way, and
+as long as all of those are lost, no more leave. A request that may have been billed without
+an answer stays reserved for good.
 
 What an earlier run or a trial spent lies in journals until its chunks are
 committed, and journals are read one by one as chunks are opened. Until then the last
@@ -71,8 +72,10 @@ class Budget:
         # Spent by earlier runs, in journals that nobody has read yet.
         self._unseen_cost = 0.0 if unseen is None else float(unseen.cost_nanos)
         self._unseen_tokens = 0 if unseen is None else unseen.input_tokens + unseen.output_tokens
-        self._most_cost = 0.0  # nano-dollars, of one request
-        self._most_tokens = 0
+        # Of one request, as far as is known: what those of earlier runs used, one with another.
+        asked = max(1, spent.attempts)
+        self._most_cost = spent.cost_nanos / asked  # nano-dollars
+        self._most_tokens = -(-self._tokens // asked) if spent.attempts else 0
 
     def may_send(self, now: float) -> bool:
         """True if one more request stays within every cap, whatever those under way cost."""

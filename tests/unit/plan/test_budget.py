@@ -187,3 +187,10 @@ def test_scouts_that_an_earlier_run_lost_hold_no_new_ones() -> None:
     for _ in range(SCOUTS):
         budget.had(attempt(FaultClass.AMBIGUOUS))
     assert budget.may_send(NOW)
+
+
+def test_a_run_that_follows_knows_from_the_first_request_what_one_costs() -> None:
+    spent = Totals(attempts=55, cost_nanos=9_800_000, input_tokens=100, output_tokens=880)
+    budget = Budget(Caps(cost_usd=0.01), spent)
+    assert "$0.0098 of $0.01" in budget.reason(0.0)
+    assert Budget(Caps(cost_usd=0.02), spent).may_send(0.0)
