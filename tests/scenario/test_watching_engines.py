@@ -30,7 +30,7 @@ def test_the_page_is_vllms_and_can_be_switched_off(provider: Provider) -> None:
 
 
 def test_the_queue_of_an_engine_that_tells_is_kept_short(place: Place, provider: Provider) -> None:
-    provider.configure(latency="const:100", capacity=CAPACITY)
+    provider.configure(latency="const:200", capacity=CAPACITY)  # slow, so that we never are
     place.table(ROWS)
     running = place.start(*place.args())
     until(lambda: provider.stats()["ok"] >= ROWS / 2)
@@ -40,7 +40,7 @@ def test_the_queue_of_an_engine_that_tells_is_kept_short(place: Place, provider:
         busy.append(stats["inflight"])
         time.sleep(0.05)  # between two looks
     assert running.wait(DEADLINE_S) == 0
-    assert statistics.median(busy) >= 0.75 * CAPACITY  # our own processor may be the slower one
+    assert statistics.median(busy) == CAPACITY
     assert 0 < statistics.median(waiting) <= CAPACITY / 2
     assert provider.stats()["ok"] == ROWS
 

@@ -19,7 +19,7 @@ from nightkiln.dispatch.openchunk import Form, OpenChunk
 from nightkiln.plan.retry import RetryPolicy
 from nightkiln.plan.schedule import Claim
 from nightkiln.testing.backends import ScriptedBackend, encode_prompt
-from nightkiln.testing.clock import run_jumping
+from nightkiln.testing.clock import GRACE_S, run_jumping
 from nightkiln.vault.frames import Frame, decode
 from nightkiln.vault.journal import Journal, JournalWriter
 from nightkiln.vault.recovery import Recovered
@@ -176,6 +176,7 @@ def perform(
     roll: float = 0.5,
     members: Callable[[], Sequence[Member]] | None = None,
     by_prefix: bool = True,
+    grace_s: float = GRACE_S,
 ) -> None:
     """Run a play on a loop whose time jumps; `members` make a fleet of several backends."""
 
@@ -184,7 +185,7 @@ def perform(
         async with staged(folder, chosen, roll=roll, by_prefix=by_prefix) as stage:
             await play(stage)
 
-    run_jumping(main())
+    run_jumping(main(), grace_s=grace_s)
 
 
 @pytest.fixture

@@ -45,9 +45,9 @@ def test_retries_wait_longer_each_time(on_stage: Run) -> None:
         times = [at for at, _ in stage.backend.seen]
         waits = [later - sooner for sooner, later in itertools.pairwise(times)]
         for wait, backoff in zip(waits, (0.5, 1.0, 2.0, 4.0), strict=True):
-            assert backoff <= wait < backoff + 0.9  # our own loop may be late
+            assert backoff <= wait < backoff + 0.5
 
-    on_stage(play)
+    on_stage(play, grace_s=0.02)  # a journal that is slow to report would be counted as waiting
 
 
 def test_the_last_attempt_brings_the_fault(on_stage: Run) -> None:
